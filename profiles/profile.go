@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package profiles
+
+import "time"
+
+// Profile is what one sandbox may see, use and ask for, with every value
+// effective: the loader has resolved the chain of ancestors and applied the
+// defaults. A Profile is a value and is never changed after loading.
+type Profile struct {
+	Name        string `toml:"-"`
+	Description string `toml:"description"`
+	Extends     string `toml:"extends"`
+
+	Files       Files       `toml:"files"`
+	Workspace   Workspace   `toml:"workspace"`
+	Limits      Limits      `toml:"limits"`
+	Network     Network     `toml:"network"`
+	Environment Environment `toml:"environment"`
+	Seccomp     Seccomp     `toml:"seccomp"`
+	Effects     Effects     `toml:"effects"`
+}
+
+// Files says what of the host's file system the box sees.
+type Files struct {
+	// Rootfs is the absolute path of a directory tree that becomes the root,
+	// read-only. Empty means the host's own system directories.
+	Rootfs string `toml:"rootfs"`
+	// Read lists absolute host paths that appear read-only at the same place.
+	Read []string `toml:"read"`
+	// Proc is how much of /proc the box has: ProcMasked or ProcPids.
+	Proc Proc `toml:"proc"`
+}
+
+// Proc is how much of /proc the box has.
+type Proc string
+
+const (
+	ProcMasked Proc = "masked" // own processes, and the host facts programs need (meminfo, cpuinfo, stat)
+	ProcPids   Proc = "pids"   // own processes and nothing else (subset=pid)
+)
+
+// Workspace says how a call sees its workspace, at /workspace in the box.
+type Workspace struct {
+	Mode WorkspaceMode `toml:"mode"`
+}
+
+// WorkspaceMode is how a call sees its workspace.
+type WorkspaceMode string
+
+const (
+	WorkspaceNone    WorkspaceMode = "none"    // no workspace
+	WorkspaceRO      WorkspaceMode = "ro"      // the directory, read-only
+	WorkspaceRW      WorkspaceMode = "rw"      // the directory, written through at once
+	WorkspaceScratch WorkspaceMode = "scratch" // an empty directory in memory, thrown away
+)
+
+// Limits bound one call. Every one is set: there is no "unlimited".
+type Limits struct {
+	Memory   Bytes    `toml:"memory"`    // of the whole box, page cache and tmpfs included; swap is always 0
+	Pids     int64    `toml:"pids"`      // processes and threads, clawsup-init included
+	CPU      float64  `toml:"cpu"`       // cores; 0.25 is a quarter of one
+	CPUTime  Duration `toml:"cpu_time"`  // user and system time of the whole call
+	WallTime Duration `toml:"wall_time"` // from start to end
+
+	Stdout Bytes `toml:"stdout"` // bytes of standard output, then the call ends
+	Stderr Bytes `toml:"stderr"` // bytes of standard error, then the call ends
+
+	Tmp           Bytes `toml:"tmp"`            // /tmp
+	TmpFiles      int64 `toml:"tmp_files"`      // inodes of /tmp
+	Shm           Bytes `toml:"shm"`            // /dev/shm
+	Scratch       Bytes `toml:"scratch"`        // a scratch workspace
+	ScratchFiles  int64 `toml:"scratch_files"`  // inodes of a scratch workspace
+
+	FileSize  Bytes `toml:"file_size"`  // one file (RLIMIT_FSIZE)
+	OpenFiles int64 `toml:"open_files"` // descriptors of one process (RLIMIT_NOFILE)
+	Stack     Bytes `toml:"stack"`      // one stack (RLIMIT_STACK)
+
+	DiskRead  Bytes `toml:"disk_read"`  // bytes per second from block devices
+	DiskWrite Bytes `toml:"disk_write"` // bytes per second to block devices
+}
+
+// Network is what the box can reach.
+type Network struct {
+	Mode     NetworkMode `toml:"mode"`
+	Loopback bool        `toml:"loopback"` // the box's own 127.0.0.1, where programs test themselves
+}
+
+// NetworkMode is what the box can reach beyond itself.
+type NetworkMode string
+
+// NetworkNone is an empty network namespace.
+const NetworkNone NetworkMode = "none"
+
+// Environment is built from nothing: Set, then Pass.
+type Environment struct {
+	Pass []string          `toml:"pass"` // names taken over from the caller where set
+	Set  map[string]string `toml:"set"`  // names with their values
+}
+
+// Seccomp widens the system call table by named groups.
+type Seccomp struct {
+	Groups []string `toml:"groups"` // see clawsup profile show --seccomp
+}
+
+// Effects are the decisions a profile makes.
+type Effects struct {
+	Exec Decision `toml:"exec"`
+}
+
+// Decision is what happens when a call wants an effect.
+type Decision string
+
+const (
+	Allow Decision = "allow"
+	Ask   Decision = "ask"
+	Deny  Decision = "deny"
+)
+
+// Bytes is a size in bytes, written "256M" in a profile (powers of 1024).
+type Bytes int64
+
+// Duration is a span of time, written "30s" in a profile.
+type Duration time.Duration
