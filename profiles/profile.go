@@ -66,11 +66,11 @@ type Limits struct {
 	Stdout Bytes `toml:"stdout"` // bytes of standard output, then the call ends
 	Stderr Bytes `toml:"stderr"` // bytes of standard error, then the call ends
 
-	Tmp           Bytes `toml:"tmp"`            // /tmp
-	TmpFiles      int64 `toml:"tmp_files"`      // inodes of /tmp
-	Shm           Bytes `toml:"shm"`            // /dev/shm
-	Scratch       Bytes `toml:"scratch"`        // a scratch workspace
-	ScratchFiles  int64 `toml:"scratch_files"`  // inodes of a scratch workspace
+	Tmp          Bytes `toml:"tmp"`           // /tmp
+	TmpFiles     int64 `toml:"tmp_files"`     // inodes of /tmp
+	Shm          Bytes `toml:"shm"`           // /dev/shm
+	Scratch      Bytes `toml:"scratch"`       // a scratch workspace
+	ScratchFiles int64 `toml:"scratch_files"` // inodes of a scratch workspace
 
 	FileSize  Bytes `toml:"file_size"`  // one file (RLIMIT_FSIZE)
 	OpenFiles int64 `toml:"open_files"` // descriptors of one process (RLIMIT_NOFILE)
