@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package boot
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime/wire"
+)
+
+// Init is PID 1 of a sandbox, from preparation to the end of its one call.
+// It returns the exit status of clawsup-init.
+func Init() int {
+	unix.CloseOnExec(wire.ControlFD)
+	// Nobody in the box may look into this process, whatever its uid.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fail(wire.StepInit, err)
+	}
+	// A Go program dies of these by default; PID 1 ends when the host says so.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
+	stage, err := startStage()
+	if err != nil {
+		return fail(wire.StepInit, err)
+	}
+	host := wire.NewConn(wire.ControlFD)
+	if err := host.Send(wire.Hello{Protocol: wire.Protocol}); err != nil {
+		return fail(wire.StepInit, err)
+	}
+	body, fds, err := host.ReceiveRaw(3)
+	if err != nil {
+		return 0 // the host dropped a box that it did not need
+	}
+	var call wire.Call
+	if err := json.Unmarshal(body, &call); err != nil {
+		return fail(wire.StepCall, err)
+	}
+	b := &box{host: host, stage: stage, call: &call}
+	return b.run(body, fds)
+}
+
+// stage is the waiting process that becomes the tool.
+type stage struct {
+	pid  int
+	conn *wire.Conn
+}
+
+func startStage() (stage, error) {
+	ours, theirs, err := wire.Pair()
+	if err != nil {
+		return stage{}, err
+	}
+	defer unix.Close(theirs)
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return stage{}, fmt.Errorf("open /dev/null: %w", err)
+	}
+	defer unix.Close(null)
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{"clawsup-init", "stage"}, &syscall.ProcAttr{
+		Dir:   "/",
+		Env:   []string{"GOMAXPROCS=1", "GOGC=off"},
+		Files: []uintptr{uintptr(null), uintptr(null), 2, uintptr(theirs)},
+		// A session of its own, so that a signal to the tool's group meets the tool alone.
+		Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return stage{}, fmt.Errorf("start the stage: %w", err)
+	}
+	return stage{pid: pid, conn: wire.NewConn(ours)}, nil
+}
+
+// box is a call in progress.
+type box struct {
+	host  *wire.Conn
+	stage stage
+	call  *wire.Call
+
+	mu    sync.Mutex
+	ended bool // the tool was reaped; its pid may belong to somebody else. mu.
+
+	sendMu sync.Mutex // one frame to the host at a time
+}
+
+// run carries the call out and reports. fds are the caller's stdin, stdout
+// and stderr.
+func (b *box) run(body []byte, fds []int) int {
+	streams, err := openStreams(fds, b.call)
+	if err != nil {
+		return fail(wire.StepCall, err)
+	}
+	if err := b.stage.conn.SendRaw(body, streams.tool[:]...); err != nil {
+		return fail(wire.StepCall, err)
+	}
+	streams.closeTool()
+	if failure := b.started(); failure != nil {
+		b.send(wire.Event{Kind: wire.Failed, Failure: failure})
+		killAll()
+		return 0
+	}
+	if err := keepCapKill(); err != nil {
+		return fail(wire.StepIdentity, err)
+	}
+	b.send(wire.Event{Kind: wire.Started})
+	go b.listen()
+	streams.start(killAll)
+	outcome := b.reap()
+	streams.drain(&outcome)
+	for _, dir := range b.call.Measure {
+		outcome.Memory += used(dir)
+	}
+	b.send(wire.Event{Kind: wire.Done, Outcome: &outcome})
+	return 0
+}
+
+// started follows the stage up to its exec. The stage announces the exec and
+// then falls silent, because its socket closes on exec.
+func (b *box) started() *wire.Failure {
+	announced := false
+	for {
+		var e wire.Event
+		err := b.stage.conn.Receive(&e)
+		switch {
+		case err == nil && e.Kind == wire.Started:
+			announced = true
+		case err == nil && e.Kind == wire.Failed && e.Failure != nil:
+			return e.Failure
+		case err != nil && announced:
+			return nil
+		default:
+			return &wire.Failure{Step: wire.StepExec, Message: "the stage ended without a word; out of memory?"}
+		}
+	}
+}
+
+// listen forwards signals until the host hangs up, and then ends the box.
+func (b *box) listen() {
+	for {
+		var s wire.Signal
+		if err := b.host.Receive(&s); err != nil {
+			killAll()
+			unix.Exit(0)
+		}
+		b.mu.Lock()
+		if !b.ended {
+			_ = unix.Kill(-b.stage.pid, unix.Signal(s.Number))
+		}
+		b.mu.Unlock()
+	}
+}
+
+// reap waits for every process of the box. When the tool itself ends, the
+// rest is killed: the call is over and nothing outlives it.
+func (b *box) reap() wire.Outcome {
+	var o wire.Outcome
+	for {
+		var status unix.WaitStatus
+		var usage unix.Rusage
+		// WNOWAIT first: while the tool is a zombie its pid can't be reused,
+		// so a signal forwarded meanwhile can't meet a stranger.
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil { // ECHILD: nobody is left
+			return o
+		}
+		b.mu.Lock()
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, &usage)
+		if err == nil && pid == b.stage.pid {
+			b.ended = true
+			o.Status = uint32(status)
+		}
+		ended := b.ended
+		b.mu.Unlock()
+		if err != nil || pid <= 0 {
+			continue
+		}
+		o.User += time.Duration(usage.Utime.Nano())
+		o.System += time.Duration(usage.Stime.Nano())
+		o.Written += usage.Oublock * 512 // getrusage(2): in units of 512 bytes
+		if ended {
+			killAll()
+		}
+	}
+}
+
+func (b *box) send(e wire.Event) {
+	b.sendMu.Lock()
+	defer b.sendMu.Unlock()
+	// An error means that the host is gone; listen ends the box then.
+	_ = b.host.Send(e)
+}
+
+// killAll ends every process of the pid namespace but this one. The kernel
+// delivers to all under one lock, and a fork in flight sees the signal and
+// fails, so nothing slips through (kill(2), pid_namespaces(7)).
+func killAll() { _ = unix.Kill(-1, unix.SIGKILL) }
+
+// used is what a tmpfs holds, in bytes.
+func used(dir string) int64 {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return 0
+	}
+	return int64(st.Blocks-st.Bfree) * st.Bsize
+}

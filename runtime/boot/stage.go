@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package boot
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime/seccomp/load"
+	"github.com/clawsup/clawsup/runtime/wire"
+)
+
+// Stage waits for the call, becomes the tool's user behind all walls, and
+// execs. It returns only on failure.
+func Stage() int {
+	// Filter and Landlock bind threads; the one that execs must carry both.
+	runtime.LockOSThread()
+	unix.CloseOnExec(wire.ControlFD)
+	conn := wire.NewConn(wire.ControlFD)
+	body, fds, err := conn.ReceiveRaw(3)
+	if err != nil {
+		return 0 // the box is not needed
+	}
+	var call wire.Call
+	if err := json.Unmarshal(body, &call); err != nil {
+		return fail(wire.StepCall, err)
+	}
+	step, err := become(conn, &call, fds)
+	_ = conn.Send(wire.Event{Kind: wire.Failed, Failure: &wire.Failure{Step: step, Message: err.Error()}})
+	return 1
+}
+
+// become takes the steps in their order. It returns only with an error and
+// the step that made it.
+func become(conn *wire.Conn, call *wire.Call, fds []int) (wire.Step, error) {
+	if err := streams(fds); err != nil {
+		return wire.StepCall, err
+	}
+	// The tool is what an out-of-memory kill should meet, not PID 1. Said
+	// before the uid changes, which closes /proc/self to this process.
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
+		return wire.StepRlimit, err
+	}
+	if err := identity(call.UID, call.GID); err != nil {
+		return wire.StepIdentity, err
+	}
+	for _, r := range call.Rlimits {
+		// syscall's Setrlimit, because it also stops the Go runtime from
+		// restoring the descriptor limit it raised at start.
+		if err := syscall.Setrlimit(r.Resource, &syscall.Rlimit{Cur: r.Value, Max: r.Value}); err != nil {
+			return wire.StepRlimit, fmt.Errorf("limit %d to %d: %w", r.Resource, r.Value, err)
+		}
+	}
+	unix.Umask(0o022)
+	if err := unix.Chdir(call.Dir); err != nil {
+		return wire.StepChdir, fmt.Errorf("%q: %w", call.Dir, err)
+	}
+	search := searchPath(call.Env)
+	if err := required(call, search); err != nil {
+		return wire.StepRequires, err
+	}
+	file, err := lookup(call.Argv[0], search)
+	if err != nil {
+		return wire.StepLookup, err
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return wire.StepIdentity, err
+	}
+	if call.Landlock != nil {
+		if err := restrict(call.Landlock); err != nil {
+			return wire.StepLandlock, err
+		}
+	}
+	if len(call.Seccomp) > 0 {
+		if err := load.Load(call.Seccomp); err != nil {
+			return wire.StepSeccomp, err
+		}
+	}
+	if err := conn.Send(wire.Event{Kind: wire.Started}); err != nil {
+		return wire.StepExec, err
+	}
+	err = syscall.Exec(file, call.Argv, call.Env)
+	return wire.StepExec, explainExec(file, err)
+}
+
+// streams puts the tool's three pipes in place and leaves nothing else open
+// across the exec.
+func streams(fds []int) error {
+	for i, fd := range fds {
+		if err := unix.Dup3(fd, i, 0); err != nil {
+			return err
+		}
+	}
+	return unix.CloseRange(3, ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC)
+}
+
+// identity drops everything of PID 1. The bounding set goes first, while
+// CAP_SETPCAP is there.
+func identity(uid, gid int) error {
+	if err := dropBounding(); err != nil {
+		return err
+	}
+	if err := syscall.Setgroups(nil); err != nil {
+		return fmt.Errorf("setgroups: %w", err)
+	}
+	if err := syscall.Setresgid(gid, gid, gid); err != nil {
+		return fmt.Errorf("setresgid %d: %w", gid, err)
+	}
+	if err := syscall.Setresuid(uid, uid, uid); err != nil {
+		return fmt.Errorf("setresuid %d: %w", uid, err)
+	}
+	return dropAll()
+}
+
+// searchPath is PATH of the call's environment, split.
+func searchPath(env []string) []string {
+	for _, v := range env {
+		if rest, ok := strings.CutPrefix(v, "PATH="); ok {
+			return strings.Split(rest, ":")
+		}
+	}
+	return nil
+}
+
+// required says which program the skill needs and the box lacks.
+func required(call *wire.Call, search []string) error {
+	for _, name := range call.Requires {
+		if _, err := lookup(name, search); err != nil {
+			return fmt.Errorf("the skill requires %q, which is not in the box", name)
+		}
+	}
+	if len(call.RequiresAny) == 0 {
+		return nil
+	}
+	for _, name := range call.RequiresAny {
+		if _, err := lookup(name, search); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("the skill requires one of %q, and none is in the box", call.RequiresAny)
+}
+
+// lookup finds the file to execute, as execvp(3) would.
+func lookup(name string, search []string) (string, error) {
+	if strings.Contains(name, "/") {
+		if err := executable(name); err != nil {
+			return "", fmt.Errorf("%q: %w", name, err)
+		}
+		return name, nil
+	}
+	for _, dir := range search {
+		if !path.IsAbs(dir) {
+			continue // an empty or relative element is never searched
+		}
+		file := path.Join(dir, name)
+		if executable(file) == nil {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("%q: %w in PATH of the box", name, fs.ErrNotExist)
+}
+
+func executable(file string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errors.New("not a regular file")
+	}
+	return unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS)
+}
+
+// explainExec adds what execve(2) means by its two puzzling errors.
+func explainExec(file string, err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%q: %w: the interpreter that its first line names, or its loader, is not in the box", file, err)
+	case errors.Is(err, unix.ENOEXEC):
+		return fmt.Errorf("%q: %w: no program, and no #! line that names an interpreter", file, err)
+	}
+	return fmt.Errorf("%q: %w", file, err)
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime/wire"
+)
+
+// streamSet is the three standard streams: the tool's ends and the relays
+// between them and the caller's descriptors.
+type streamSet struct {
+	tool   [3]int // what becomes the tool's 0, 1 and 2
+	stdin  *relay
+	stdout *relay
+	stderr *relay
+	output sync.WaitGroup // stdout and stderr
+}
+
+// openStreams makes a pipe for each of the caller's descriptors.
+func openStreams(caller []int, call *wire.Call) (*streamSet, error) {
+	var s streamSet
+	relays := [3]*relay{
+		{src: caller[0], max: -1},
+		{dst: caller[1], max: call.StdoutMax},
+		{dst: caller[2], max: call.StderrMax},
+	}
+	for i, r := range relays {
+		var p [2]int
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			return nil, fmt.Errorf("pipe: %w", err)
+		}
+		if i == 0 {
+			s.tool[i], r.dst = p[0], p[1]
+		} else {
+			s.tool[i], r.src = p[1], p[0]
+		}
+	}
+	s.stdin, s.stdout, s.stderr = relays[0], relays[1], relays[2]
+	return &s, nil
+}
+
+// closeTool closes this side's copies of the tool's ends: the relays see the
+// end when the tool's side is gone.
+func (s *streamSet) closeTool() {
+	for _, fd := range s.tool {
+		_ = unix.Close(fd)
+	}
+}
+
+// start lets the bytes flow. exceeded is called when a cap was reached and
+// the tool had more to say.
+func (s *streamSet) start(exceeded func()) {
+	go s.stdin.run(exceeded)
+	for _, r := range []*relay{s.stdout, s.stderr} {
+		s.output.Go(func() { r.run(exceeded) })
+	}
+}
+
+// drain waits until the caller has everything and fills in the counts.
+func (s *streamSet) drain(o *wire.Outcome) {
+	s.output.Wait()
+	o.Stdout, o.Stderr = s.stdout.passed, s.stderr.passed
+	o.OutputLimit = s.stdout.exceeded || s.stderr.exceeded
+}
+
+// relay moves bytes from src to dst, at most max of them (negative: all).
+type relay struct {
+	src, dst int
+	max      int64
+	passed   int64
+	exceeded bool
+}
+
+// chunk is how much one splice may move: a pipe's usual whole capacity.
+const chunk = 64 << 10
+
+// run moves bytes until src ends, dst is gone, or the cap is reached with
+// more to come. It closes both ends: whoever writes into a stream that
+// nobody reads is told so by the kernel.
+func (r *relay) run(exceeded func()) {
+	move := splice
+	for r.max < 0 || r.passed < r.max {
+		want := int64(chunk)
+		if r.max >= 0 {
+			want = min(want, r.max-r.passed)
+		}
+		n, err := move(r.src, r.dst, int(want))
+		r.passed += n
+		if errors.Is(err, unix.EINVAL) {
+			// A file opened for appending, some terminals and devices: splice(2).
+			move = (&copier{buf: make([]byte, chunk)}).move
+			continue
+		}
+		if err != nil || n == 0 {
+			break
+		}
+	}
+	if r.max >= 0 && r.passed == r.max && more(r.src) {
+		r.exceeded = true
+		exceeded()
+	}
+	_ = unix.Close(r.src)
+	_ = unix.Close(r.dst)
+}
+
+// more waits for the tool's next byte, or the end.
+func more(fd int) bool {
+	var b [1]byte
+	for {
+		n, err := unix.Read(fd, b[:])
+		if !errors.Is(err, unix.EINTR) {
+			return n > 0
+		}
+	}
+}
+
+// splice moves up to n bytes without looking at them. Zero and no error is the end.
+func splice(src, dst, n int) (int64, error) {
+	for {
+		moved, err := unix.Splice(src, nil, dst, nil, n, unix.SPLICE_F_MOVE)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			// The caller's descriptor is in non-blocking mode, which is its
+			// own affair: the mode is shared, so it is left as it is.
+			if err := wait(src, dst); err != nil {
+				return 0, err
+			}
+		default:
+			return max(moved, 0), err
+		}
+	}
+}
+
+// copier moves bytes through a buffer where splice can't.
+type copier struct{ buf []byte }
+
+func (c *copier) move(src, dst, n int) (int64, error) {
+	got, err := retry(src, unix.POLLIN, func() (int, error) { return unix.Read(src, c.buf[:n]) })
+	if err != nil || got == 0 {
+		return 0, err
+	}
+	for done := 0; done < got; {
+		put, err := retry(dst, unix.POLLOUT, func() (int, error) { return unix.Write(dst, c.buf[done:got]) })
+		if err != nil {
+			return int64(done), err
+		}
+		done += put
+	}
+	return int64(got), nil
+}
+
+func retry(fd int, events int16, f func() (int, error)) (int, error) {
+	for {
+		n, err := f()
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			if err := poll(unix.PollFd{Fd: int32(fd), Events: events}); err != nil {
+				return 0, err
+			}
+		default:
+			return n, err
+		}
+	}
+}
+
+// wait returns when src has something and then when dst has room.
+func wait(src, dst int) error {
+	if err := poll(unix.PollFd{Fd: int32(src), Events: unix.POLLIN}); err != nil {
+		return err
+	}
+	return poll(unix.PollFd{Fd: int32(dst), Events: unix.POLLOUT})
+}
+
+func poll(p unix.PollFd) error {
+	for {
+		_, err := unix.Poll([]unix.PollFd{p}, -1)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package wire is the language between the two halves of a sandbox: the
+// host's half (package runtime) and clawsup-init, PID 1 in the box (package
+// boot).
+//
+// They share one stream socket (unix(7), a socketpair made by the host, which
+// init holds as descriptor ControlFD). A frame is four bytes of length, big
+// endian, then that many bytes of JSON, at most MaxFrame. The order is fixed:
+//
+//	init → host   Hello               the box is prepared and waits
+//	host → init   Call, 3 descriptors once; stdin, stdout, stderr of the call
+//	init → host   Event{Started}      execve(2) of the tool succeeded, or
+//	              Event{Failed}       a step did not, and nothing of it ran
+//	host → init   Signal              any number
+//	init → host   Event{Done}         everything of the call is gone, output drained
+//
+// End of file from the host at any point means: kill everything and exit.
+// Nothing that the tool can write reaches this socket, so neither half has
+// to distrust the other's frames beyond their bound; both do check them.
+package wire
+
+import (
+	"errors"
+	"time"
+)
+
+// ControlFD is the descriptor at which clawsup-init finds its socket.
+const ControlFD = 3
+
+// MaxFrame bounds one frame's JSON, in bytes. It holds the largest argv and
+// environment that MaxStrings allows, escaped, with a filter and rules.
+const MaxFrame = 8 << 20
+
+// MaxStrings bounds argv and environment of a call together, in bytes with
+// one terminator each. execve(2) itself ends at a quarter of the stack limit.
+const MaxStrings = 1 << 20
+
+// MaxString bounds one argument or variable: MAX_ARG_STRLEN of execve(2).
+const MaxString = 128 << 10
+
+// ErrFrame reports a frame that breaks the rules of this package.
+var ErrFrame = errors.New("malformed frame")
+
+// Hello is init's first word.
+type Hello struct {
+	Protocol int // Protocol of this package
+}
+
+// Protocol numbers this version of the language. Both halves are installed
+// together; a mismatch means a half-done upgrade and is refused.
+const Protocol = 1
+
+// Call is the one thing a sandbox is given.
+type Call struct {
+	Argv        []string  // Argv[0] is looked up in PATH of Env unless it holds a slash
+	Env         []string  // NAME=value, the whole environment
+	Dir         string    // working directory in the box
+	UID, GID    int       // identity of the tool in the box
+	Requires    []string  // programs that must be found in PATH
+	RequiresAny []string  // programs of which one must be
+	Rlimits     []Rlimit  // set for the tool
+	StdoutMax   int64     // bytes passed on before the call ends
+	StderrMax   int64     // bytes passed on before the call ends
+	Landlock    *Landlock // nil: the layer was lowered
+	Seccomp     []byte    // array of struct sock_filter; empty: the layer was lowered
+	Measure     []string  // tmpfs mount points whose use is reported at the end
+}
+
+// Rlimit is one limit of setrlimit(2), soft and hard alike.
+type Rlimit struct {
+	Resource int // RLIMIT_*
+	Value    uint64
+}
+
+// Landlock is the second wall, as the pure function of package layer chose it.
+type Landlock struct {
+	ABI   int    // version whose access rights are handled
+	Rules []Rule // beneath which paths what stays allowed
+	TCP   bool   // true: bind and connect stay allowed (ABI 4)
+	UDP   bool   // true: bind, connect and send stay allowed (ABI 10)
+	Scope bool   // abstract sockets and signals stay in the domain (ABI 6)
+}
+
+// Rule allows an access class beneath a path of the box.
+type Rule struct {
+	Path   string
+	Access Access
+}
+
+// Access is a class of rights on a path.
+type Access int
+
+const (
+	Read    Access = iota // read and list
+	Execute               // and execute
+	Write                 // and create, change, remove; no device, socket or FIFO
+	Full                  // and create sockets and FIFOs: private places
+	Device                // read and write a device file
+)
+
+// Signal asks init to signal the tool's process group.
+type Signal struct {
+	Number int
+}
+
+// EventKind says what an Event tells.
+type EventKind int
+
+const (
+	Started EventKind = iota + 1
+	Failed
+	Done
+)
+
+// Event is what init tells about the call.
+type Event struct {
+	Kind    EventKind
+	Failure *Failure `json:",omitempty"` // of Failed
+	Outcome *Outcome `json:",omitempty"` // of Done
+}
+
+// Failure is a step that did not succeed before the tool ran.
+type Failure struct {
+	Step    Step
+	Message string
+}
+
+// Outcome is how the tool ended and what the call used.
+type Outcome struct {
+	Status      uint32        // as wait(2) gives it
+	User        time.Duration // of every process that was reaped
+	System      time.Duration
+	Written     int64 // bytes that went towards block devices (ru_oublock)
+	Stdout      int64 // bytes passed on
+	Stderr      int64
+	OutputLimit bool  // a cap was reached with more to come
+	Memory      int64 // bytes in the measured tmpfs mounts at the end
+}
