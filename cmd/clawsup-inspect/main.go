@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command clawsup-inspect reads bytes that a stranger wrote and prints what they
+// mean as one bounded JSON object. clawsupd runs it in an empty box for every
+// single question, so that a mistake in a parser costs nothing but the answer.
+//
+// It needs no /proc, no network, no environment and nothing but the file that it
+// is asked about. Build it with CGO_ENABLED=0.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/skills"
+	"github.com/clawsup/clawsup/skills/frontmatter"
+)
+
+const usage = `usage: clawsup-inspect skill DIR
+
+Reads the front matter of DIR/SKILL.md and prints one JSON object:
+  {"manifest":{...}}                       exit status 0
+  {"error":{"message":"...","line":N}}     exit status 1
+
+Made to be run by clawsup in an empty box. By hand it is safe, and shows what
+clawsup would see.
+`
+
+// memoryLimit makes the collector work harder rather than the box run out.
+const memoryLimit = 64 << 20
+
+func main() {
+	runtime.GOMAXPROCS(1)
+	debug.SetMemoryLimit(memoryLimit)
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run returns the exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	switch {
+	case len(args) == 1 && (args[0] == "--help" || args[0] == "-h"):
+		io.WriteString(stdout, usage)
+		return 0
+	case len(args) != 2 || args[0] != "skill":
+		io.WriteString(stderr, usage)
+		return 2
+	}
+	out, failed := inspect(args[1])
+	if _, err := stdout.Write(append(out, '\n')); err != nil {
+		fmt.Fprintf(stderr, "clawsup-inspect: %v\n", err)
+		return 1
+	}
+	if failed {
+		return 1
+	}
+	return 0
+}
+
+// inspect returns the object to print, shorter than skills.MaxManifest.
+func inspect(dir string) (out []byte, failed bool) {
+	file, err := readSkill(filepath.Join(dir, "SKILL.md"))
+	var m skills.Manifest
+	if err == nil {
+		m, err = frontmatter.Parse(file)
+	}
+	if err == nil {
+		out, err = json.Marshal(skills.Inspection{Manifest: &m})
+		if err == nil && len(out) < skills.MaxManifest {
+			return out, false
+		}
+		err = fmt.Errorf("the manifest is longer than %d bytes", skills.MaxManifest)
+	}
+	var ie *skills.InspectError
+	if !errors.As(err, &ie) {
+		ie = &skills.InspectError{Message: err.Error()}
+	}
+	// Two short fields always fit and can always be written.
+	out, _ = json.Marshal(skills.Inspection{Error: ie})
+	return out, true
+}
+
+// readSkill opens the file once and never waits for what is behind it.
+func readSkill(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, cause(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	// Parse says when it is too long: one byte more is enough for that.
+	b, err := io.ReadAll(io.LimitReader(f, skills.MaxSkillMD+1))
+	if err != nil {
+		return nil, cause(err)
+	}
+	return b, nil
+}
+
+// cause leaves out the path: it is always SKILL.md.
+func cause(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
