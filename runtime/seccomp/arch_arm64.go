@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package seccomp
+
+import (
+	libseccomp "github.com/seccomp/libseccomp-golang"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	native    = libseccomp.ArchARM64
+	auditArch = unix.AUDIT_ARCH_AARCH64
+	hasX86    = false
+)
