@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package profiles
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// Show writes every effective value of l and which file set it, as an aligned
+// table in the order and the spelling of a profile file.
+func Show(w io.Writer, l *Loaded) error {
+	fmt.Fprintf(w, "# profile %s, from %s\n# digest %s\n", l.Profile.Name, visible(l.Source), l.Digest)
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	group := ""
+	for _, s := range settings(&l.Profile) {
+		table, name := splitName(s.name)
+		if table != group {
+			// A line without a cell ends a column, so that each table is
+			// aligned for itself.
+			fmt.Fprintf(tab, "\n[%s]\n", table)
+			group = table
+		}
+		fmt.Fprintf(tab, "%s = %s\t# %s\n", name, s.toml, visible(l.Origin[s.name]))
+	}
+	return tab.Flush()
+}
+
+// splitName parts "environment.set.HOME" into "environment.set" and "HOME".
+func splitName(name string) (table, last string) {
+	i := strings.LastIndexByte(name, '.')
+	return name[:max(i, 0)], name[i+1:]
+}
