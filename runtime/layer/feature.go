@@ -43,5 +43,6 @@ var hints = [NumFeatures]string{
 type Host struct {
 	Kernel   string              // release, as uname(2) gives it
 	Landlock int                 // ABI version; 0: none
+	NoSwap   bool                // there is no swap that accounting could miss
 	Lacks    [NumFeatures]string // why a feature is missing; empty: it is there
 }

@@ -84,7 +84,9 @@ func judge(l Layer, wish Set, host Host, given Set) (State, string) {
 	switch {
 	case lack == "":
 		return Enforced, ""
-	case row.cover == l:
+	case l == CgroupSwap && host.NoSwap:
+		return Covered, lack + "; this host has no swap"
+	case row.cover == l || l == CgroupSwap:
 		return Missing, lack
 	}
 	return Covered, lack + "; covered by " + row.cover.String()

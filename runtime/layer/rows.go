@@ -52,7 +52,7 @@ var rows = [Count]row{
 	CgroupMemory: {name: "cgroup.memory", cover: CgroupMemory,
 		what:  "memory of the whole box; too much kills the whole call",
 		needs: []Feature{MemoryController}},
-	CgroupSwap: {name: "cgroup.swap", cover: CgroupSwap,
+	CgroupSwap: {name: "cgroup.swap", cover: CgroupMemory,
 		what:  "no swap",
 		needs: []Feature{SwapAccounting}},
 	CgroupPids: {name: "cgroup.pids", cover: CgroupPids,

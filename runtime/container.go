@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime/layer"
+)
+
+// initCapabilities are clawsup-init's, over nothing but the box's own user
+// namespace: to become the tool, and to signal it, since it has another uid.
+var initCapabilities = []string{"CAP_KILL", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"}
+
+// maskedProc are the files of /proc that show the host or can do it harm.
+// What has no meaning without privilege on the host is read-only besides.
+var maskedProc = []string{
+	"/proc/acpi", "/proc/asound", "/proc/config.gz", "/proc/iomem", "/proc/ioports",
+	"/proc/interrupts", "/proc/kallsyms", "/proc/kcore", "/proc/key-users", "/proc/keys",
+	"/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags",
+	"/proc/latency_stats", "/proc/modules", "/proc/pagetypeinfo", "/proc/pressure",
+	"/proc/sched_debug", "/proc/schedstat", "/proc/scsi", "/proc/slabinfo", "/proc/softirqs",
+	"/proc/sysrq-trigger", "/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo", "/proc/zoneinfo",
+}
+
+var readonlyProc = []string{"/proc/bus", "/proc/driver", "/proc/fs", "/proc/irq", "/proc/mtrr", "/proc/sys", "/proc/tty"}
+
+// containerConfig is what libcontainer is told. The mounts are made already;
+// left to it are those that need the box's own namespaces.
+func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
+	id := func(n int) int64 { return int64(s.host.hostID(s.slot, n)) }
+	maps := func(tool int64) []configs.IDMap {
+		return []configs.IDMap{
+			{ContainerID: 0, HostID: id(0), Size: 1},
+			{ContainerID: tool, HostID: id(int(tool)), Size: 1},
+		}
+	}
+	on := spec.Layers.Enforce
+	namespaces := configs.Namespaces{
+		{Type: configs.NEWUSER}, {Type: configs.NEWNS}, {Type: configs.NEWPID},
+		{Type: configs.NEWNET}, {Type: configs.NEWIPC}, {Type: configs.NEWUTS},
+	}
+	if on.Has(layer.NamespaceCgroup) {
+		namespaces.Add(configs.NEWCGROUP, "")
+	}
+	var clocks map[string]specs.LinuxTimeOffset
+	if on.Has(layer.NamespaceTime) {
+		namespaces.Add(configs.NEWTIME, "")
+		// Offsets of nothing: the namespace is there so that the clocks are the box's own.
+		clocks = map[string]specs.LinuxTimeOffset{"monotonic": {}, "boottime": {}}
+	}
+	stage := s.host.stageDir()
+	proc := &configs.Mount{
+		Device: "proc", Source: "proc", Destination: "/proc",
+		Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC,
+		Data:  "hidepid=invisible",
+	}
+	mask, readonly := maskedProc, readonlyProc
+	if spec.ProcPids {
+		proc.Data += ",subset=pid"
+		mask, readonly = nil, nil
+	}
+	return &configs.Config{
+		Rootfs:            stage,
+		Readonlyfs:        false, // it is, by a locked mount
+		ParentDeathSignal: 0,     // of a thread, not of the process; the control socket tells instead
+		RootPropagation:   unix.MS_PRIVATE | unix.MS_REC,
+		Hostname:          Hostname,
+		Namespaces:        namespaces,
+		TimeOffsets:       clocks,
+		UIDMappings:       maps(ToolUID),
+		GIDMappings:       maps(ToolGID),
+		Cgroups:           s.leaf.Config(),
+		Mounts: []*configs.Mount{
+			proc,
+			// In place already; libcontainer takes this as the word that /dev needs no making.
+			{Device: "bind", Source: stage + "/dev", Destination: "/dev", Flags: unix.MS_BIND | unix.MS_REC},
+		},
+		MaskPaths:     mask,
+		ReadonlyPaths: readonly,
+		Capabilities: &configs.Capabilities{
+			Bounding: initCapabilities, Effective: initCapabilities, Permitted: initCapabilities,
+		},
+		NoNewPrivileges: true,
+		NoNewKeyring:    false,
+		Networks:        []*configs.Network{{Type: "loopback"}},
+	}
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime/cgroup"
+	"github.com/clawsup/clawsup/runtime/layer"
+)
+
+// Config is what a host's sandboxes have in common.
+type Config struct {
+	RunDir  string // volatile state of root's own, as /run/clawsup
+	Init    string // the clawsup-init program
+	Group   string // parent cgroup, as /clawsup.slice
+	UIDBase int    // first host uid and gid of the boxes; each slot takes slotIDs of them
+	Slots   int    // how many boxes there may be at once
+}
+
+// Defaults of Config. The uids are a range that no distribution assigns:
+// systemd's allocation (UIDS-GIDS.md) ends below it.
+const (
+	DefaultRunDir  = "/run/clawsup"
+	DefaultGroup   = "/clawsup.slice"
+	DefaultUIDBase = 0x70000000
+	DefaultSlots   = 4096
+)
+
+// Host is where sandboxes are made.
+type Host struct {
+	config Config
+	groups cgroup.Host
+	parent *cgroup.Parent
+	Layers layer.Host // what the kernel offers
+}
+
+// Open probes the host, removes what a killed process left behind, and opens
+// the parent group. The caller is root.
+func Open(ctx context.Context, config Config) (*Host, error) {
+	if err := checkInit(config.Init); err != nil {
+		return nil, failed(StepSpec, err)
+	}
+	groups, err := cgroup.Detect()
+	if err != nil {
+		return nil, failed(StepCgroup, err)
+	}
+	h := &Host{config: config, groups: groups, Layers: layer.Probe(groups)}
+	for _, d := range []struct {
+		dir  string
+		mode os.FileMode
+	}{{config.RunDir, 0o711}, {h.stageDir(), 0o755}, {h.slotDir(), 0o711}} {
+		if err := ownDir(d.dir, d.mode); err != nil {
+			return nil, failed(StepSlot, err)
+		}
+	}
+	h.parent, err = cgroup.OpenParent(groups, config.Group)
+	if err != nil {
+		return nil, failed(StepCgroup, err)
+	}
+	if err := h.Sweep(ctx); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+// Close gives the parent group up.
+func (h *Host) Close() error {
+	if err := h.parent.Close(); err != nil {
+		return failed(StepCleanup, err)
+	}
+	return nil
+}
+
+// stageDir is where every box's root is built, each in a mount namespace of
+// its own: on the host it is always empty.
+func (h *Host) stageDir() string { return filepath.Join(h.config.RunDir, "stage") }
+
+// slotDir holds one lock file, and while it lives one directory, per box.
+func (h *Host) slotDir() string { return filepath.Join(h.config.RunDir, "boxes") }
+
+// ownDir makes a directory of root's own, or refuses one that is not.
+func ownDir(dir string, mode os.FileMode) error {
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return &os.PathError{Op: "lstat", Path: dir, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o022 != 0 {
+		return fmt.Errorf("%s must be a directory that root owns and nobody else can write", dir)
+	}
+	return os.Chmod(dir, mode) // past the umask
+}
+
+// checkInit refuses a program that somebody but root could have written: it
+// runs with the box's uid 0 and is trusted by both sides.
+func checkInit(file string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		return fmt.Errorf("clawsup-init: %w; it is installed beside clawsup", &os.PathError{Op: "stat", Path: file, Err: err})
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
+		return fmt.Errorf("%s is not a program", file)
+	}
+	if st.Uid != 0 || st.Mode&0o022 != 0 {
+		return fmt.Errorf("%s must belong to root and be writable by nobody else", file)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime/layer"
+	"github.com/clawsup/clawsup/runtime/rootfs"
+)
+
+// initProgram is the clawsup-init that the tests' boxes run.
+var initProgram string
+
+func TestMain(m *testing.M) {
+	Reexec()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "clawsup-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	_ = os.Chmod(dir, 0o755)
+	initProgram = os.Getenv("CLAWSUP_INIT")
+	if initProgram == "" {
+		initProgram = filepath.Join(dir, "clawsup-init")
+		build := exec.Command("go", "build", "-o", initProgram, "../cmd/clawsup-init")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build clawsup-init: %v\n%s", err, out)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// testHost opens a host of the test's own.
+func testHost(t testing.TB) *Host {
+	t.Helper()
+	dir := t.TempDir()
+	for d := dir; d != "/"; d = filepath.Dir(d) {
+		if st, err := os.Stat(d); err == nil && st.Mode().Perm()&0o001 == 0 {
+			if err := os.Chmod(d, st.Mode().Perm()|0o011); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	h, err := Open(context.Background(), Config{
+		RunDir:  filepath.Join(dir, "run"),
+		Init:    initProgram,
+		Group:   fmt.Sprintf("/clawsup-test-%d.slice", os.Getpid()),
+		UIDBase: DefaultUIDBase,
+		Slots:   64,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// wholePlan enforces everything that this host can.
+func wholePlan(t testing.TB, h *Host, without ...layer.Layer) layer.Plan {
+	t.Helper()
+	wish := layer.All.Without(layer.LandlockTCP, layer.LandlockUDP)
+	plan, err := layer.Lower(wish, h.Layers, layer.Of(without...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// testSpec is a box as the default profile would have it.
+func testSpec(t testing.TB, h *Host, without ...layer.Layer) Spec {
+	return Spec{
+		Layers: wholePlan(t, h, without...),
+		Tmpfs: []rootfs.Tmpfs{
+			{Target: rootfs.TmpDir, Size: 16 << 20, Files: 1024, Exec: true},
+			{Target: rootfs.ShmDir, Size: 4 << 20, Files: 64},
+			{Target: rootfs.WorkspaceDir, Size: 16 << 20, Files: 1024, Exec: true},
+		},
+		Group: Group{Memory: 128 << 20, Pids: 64, CPU: 1, DiskRead: 1 << 30, DiskWrite: 1 << 30},
+	}
+}
+
+// testCall runs argv with generous bounds.
+func testCall(argv ...string) Call {
+	return Call{
+		Argv: argv, Dir: rootfs.WorkspaceDir,
+		Env:      []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8"},
+		Loopback: true,
+		WallTime: time.Minute, CPUTime: time.Minute,
+		StdoutMax: 1 << 20, StderrMax: 1 << 20,
+		FileSize: 1 << 30, OpenFiles: 256, Stack: 8 << 20,
+	}
+}
+
+// output is what a finished call said.
+type output struct {
+	Result
+	out, err string
+}
+
+// runCall prepares a box, runs the call in it, and closes it.
+func runCall(t testing.TB, h *Host, spec Spec, call Call, stdin string) output {
+	t.Helper()
+	box, err := h.Prepare(context.Background(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := giveCall(t, box, call, stdin)
+	if err := box.Close(); err != nil {
+		t.Error(err)
+	}
+	return o
+}
+
+func giveCall(t testing.TB, box *Sandbox, call Call, stdin string) output {
+	t.Helper()
+	var fds [3][2]*os.File
+	for i := range fds {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds[i] = [2]*os.File{r, w}
+	}
+	go func() {
+		_, _ = io.WriteString(fds[0][1], stdin)
+		_ = fds[0][1].Close()
+	}()
+	var bufs [3]bytes.Buffer
+	done := make(chan struct{})
+	for _, i := range []int{1, 2} {
+		go func() {
+			_, _ = io.Copy(&bufs[i], fds[i][0])
+			done <- struct{}{}
+		}()
+	}
+	result := box.Run(context.Background(), call, Stdio{fds[0][0], fds[1][1], fds[2][1]}, nil)
+	for _, f := range []*os.File{fds[0][0], fds[1][1], fds[2][1]} {
+		_ = f.Close()
+	}
+	<-done
+	<-done
+	return output{result, bufs[1].String(), bufs[2].String()}
+}
+
+var _ = unix.SIGTERM

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rootfs builds the file system that a box sees.
+//
+// It is built by root, from the host's side, in a mount namespace that only
+// one thread has (Isolate), before the box's own namespaces exist. That has
+// three uses. Sources that strangers can move are opened once, by openat2(2)
+// without symbolic links, and mounted by descriptor. Nothing of it is ever
+// visible on the host, and it is gone with the thread, however that ends.
+// And the box, whose mount namespace is a copy that belongs to a lesser user
+// namespace, can neither remount nor unmount any of it (mount_namespaces(7):
+// mounts of a more privileged namespace are locked).
+//
+// The root itself is a small tmpfs holding mount points, a handful of
+// generated files, and links; it ends read-only. Rules gives the same tree in
+// Landlock's terms, so that both walls are made from one list.
+//
+// Limits: submounts of a workspace are not followed, they show as the empty
+// directories they cover. A file system that a host path lies on must support
+// id-mapped mounts for a workspace (mount_setattr(2)).
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Fixed places in a box.
+const (
+	WorkspaceDir = "/workspace"
+	SkillDir     = "/skill"
+	TmpDir       = "/tmp"
+	ShmDir       = "/dev/shm"
+	privateDir   = "/.clawsup"
+	InitPath     = privateDir + "/init"
+)
+
+// Tree describes a box's file system.
+type Tree struct {
+	// Rootfs is a directory whose entries become the root's; empty: the
+	// host's own system directories and the files of etcFiles.
+	Rootfs string
+	// Read are host paths that appear at the same place, read-only, with
+	// what is mounted beneath them.
+	Read []string
+	// Binds are trees of somebody else's: skill and workspace.
+	Binds []Bind
+	// Tmpfs are the writable places.
+	Tmpfs []Tmpfs
+	// Init is the host path of the clawsup-init program.
+	Init string
+	// Hostname is written to /etc/hostname and /etc/hosts.
+	Hostname string
+	// InitUID and InitGID are, on the host, uid and gid 0 of the box;
+	// ToolUID and ToolGID those that the tool runs with.
+	InitUID, InitGID, ToolUID, ToolGID int
+	// ToolName is the user name of the tool in /etc/passwd, with these ids
+	// as the box sees them.
+	BoxUID, BoxGID int
+}
+
+// Bind is a tree of the host shown in the box.
+type Bind struct {
+	Source   string // absolute, without symbolic links
+	Target   string // absolute
+	Writable bool
+	Recurse  bool     // with what is mounted beneath it
+	Identity Identity // what Source must be; zero: anything
+	Owner    *Owner   // mapped to the tool's ids; nil: not id-mapped
+	Private  bool     // sockets and FIFOs may be made in it
+	Wide     bool     // no Landlock rule: for tests of the second wall
+}
+
+// Identity is a file's device and inode.
+type Identity struct{ Dev, Ino uint64 }
+
+// Owner is the pair of host ids that become the tool's in a bind.
+type Owner struct{ UID, GID int }
+
+// Tmpfs is a writable place in memory that is gone with the box.
+type Tmpfs struct {
+	Target string
+	Size   int64 // bytes
+	Files  int64 // inodes
+	Exec   bool
+}
+
+// Error tells which mount failed.
+type Error struct {
+	Target string
+	Err    error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("mount %s: %v", e.Target, e.Err) }
+func (e *Error) Unwrap() error { return e.Err }
+
+// systemDirs are the host's top-level directories that make programs run.
+var systemDirs = []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"}
+
+// Isolate gives the calling thread, which must be locked, a mount namespace
+// of its own from which nothing propagates. The thread must not be unlocked
+// afterwards, so that the Go runtime ends it.
+func Isolate() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("unshare mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	return nil
+}
+
+// Build makes the tree at stage, an existing empty directory, in the mount
+// namespace that Isolate made.
+func (t *Tree) Build(stage string) error {
+	if err := mountTmpfs(stage, Tmpfs{Target: "/", Size: 1 << 20, Files: 512}, "mode=0755"); err != nil {
+		return &Error{"/", err}
+	}
+	root := &builder{stage: stage, tree: t}
+	for _, step := range []func() error{root.system, root.etc, root.dev, root.places, root.private} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	if err := unix.MountSetattr(unix.AT_FDCWD, stage, 0, &attr); err != nil {
+		return &Error{"/", fmt.Errorf("read-only: %w", err)}
+	}
+	return nil
+}
+
+// builder works beneath stage. Path strings are safe there: the tmpfs is new
+// and no other thread or process sees it.
+type builder struct {
+	stage string
+	tree  *Tree
+}
+
+// system shows the programs: every entry of a given rootfs, or the host's
+// system directories.
+func (b *builder) system() error {
+	if b.tree.Rootfs == "" {
+		for _, name := range systemDirs {
+			if err := b.show("/", name); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+		return nil
+	}
+	entries, err := os.ReadDir(b.tree.Rootfs)
+	if err != nil {
+		return &Error{"/", err}
+	}
+	for _, e := range entries {
+		if ownPlaces[e.Name()] {
+			continue
+		}
+		if err := b.show(b.tree.Rootfs, e.Name()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownPlaces are the top-level names that are never taken from a rootfs.
+var ownPlaces = map[string]bool{
+	"proc": true, "sys": true, "dev": true, "run": true, "tmp": true,
+	path.Base(WorkspaceDir): true, path.Base(SkillDir): true, path.Base(privateDir): true,
+}
+
+// show puts one entry of a directory into the root: links as links, the rest
+// as read-only binds with what is mounted beneath.
+func (b *builder) show(dir, name string) error {
+	source := filepath.Join(dir, name)
+	info, err := os.Lstat(source)
+	if err != nil {
+		return &Error{"/" + name, err}
+	}
+	if info.Mode()&os.ModeSymlink != 0 {
+		return b.copyLink(source, "/"+name)
+	}
+	return b.bind(Bind{Source: source, Target: "/" + name, Recurse: true})
+}
+
+func (b *builder) copyLink(source, target string) error {
+	to, err := os.Readlink(source)
+	if err == nil {
+		err = os.Symlink(to, b.at(target))
+	}
+	if err != nil {
+		return &Error{target, err}
+	}
+	return nil
+}
+
+// dev makes the few devices that programs need, on a file system of their
+// own since the root has none.
+func (b *builder) dev() error {
+	if err := b.mkdir("/dev"); err != nil {
+		return err
+	}
+	at := b.at("/dev")
+	if err := unix.Mount("tmpfs", at, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "size=64k,nr_inodes=32,mode=0755"); err != nil {
+		return &Error{"/dev", err}
+	}
+	for _, d := range devices {
+		file := filepath.Join(at, d.name)
+		if err := unix.Mknod(file, unix.S_IFCHR|0o666, int(unix.Mkdev(1, d.minor))); err != nil {
+			return &Error{"/dev/" + d.name, err}
+		}
+		if err := os.Chmod(file, 0o666); err != nil { // past the umask
+			return &Error{"/dev/" + d.name, err}
+		}
+	}
+	for name, to := range deviceLinks {
+		if err := os.Symlink(to, filepath.Join(at, name)); err != nil {
+			return &Error{"/dev/" + name, err}
+		}
+	}
+	if err := os.Mkdir(filepath.Join(at, "shm"), 0o755); err != nil {
+		return &Error{ShmDir, err}
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(unix.AT_FDCWD, at, 0, &attr); err != nil {
+		return &Error{"/dev", err}
+	}
+	return nil
+}
+
+// devices are character devices of major 1 (Documentation/admin-guide/devices.txt).
+var devices = []struct {
+	name  string
+	minor uint32
+}{{"null", 3}, {"zero", 5}, {"full", 7}, {"random", 8}, {"urandom", 9}}
+
+var deviceLinks = map[string]string{
+	"fd":     "/proc/self/fd",
+	"stdin":  "/proc/self/fd/0",
+	"stdout": "/proc/self/fd/1",
+	"stderr": "/proc/self/fd/2",
+}
+
+// places puts in what the profile and the call bring.
+func (b *builder) places() error {
+	for _, dir := range []string{"/proc", TmpDir} {
+		if err := b.mkdir(dir); err != nil {
+			return err
+		}
+	}
+	for _, source := range b.tree.Read {
+		if err := b.bind(Bind{Source: source, Target: source, Recurse: true}); err != nil {
+			return err
+		}
+	}
+	for _, bind := range b.tree.Binds {
+		if err := b.bind(bind); err != nil {
+			return err
+		}
+	}
+	for _, t := range b.tree.Tmpfs {
+		if err := b.mkdir(t.Target); err != nil {
+			return err
+		}
+		mode := "mode=1777"
+		if t.Target != TmpDir && t.Target != ShmDir {
+			mode = fmt.Sprintf("mode=0755,uid=%d,gid=%d", b.tree.ToolUID, b.tree.ToolGID)
+		}
+		if err := mountTmpfs(b.at(t.Target), t, mode); err != nil {
+			return &Error{t.Target, err}
+		}
+	}
+	return nil
+}
+
+// private shows clawsup-init to uid 0 of the box and to nobody else.
+func (b *builder) private() error {
+	dir := b.at(privateDir)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return &Error{privateDir, err}
+	}
+	if err := os.Chown(dir, b.tree.InitUID, b.tree.InitGID); err != nil {
+		return &Error{privateDir, err}
+	}
+	return b.bind(Bind{Source: b.tree.Init, Target: InitPath})
+}
+
+func (b *builder) at(target string) string { return b.stage + target }
+
+func (b *builder) mkdir(target string) error {
+	if err := os.MkdirAll(b.at(target), 0o755); err != nil {
+		return &Error{target, err}
+	}
+	return nil
+}
+
+// bind mounts one tree. The source is opened once, and what was opened is
+// what is mounted.
+func (b *builder) bind(m Bind) error {
+	fail := func(err error) error { return &Error{m.Target, fmt.Errorf("%s: %w", m.Source, err)} }
+	fd, err := unix.Openat2(unix.AT_FDCWD, m.Source, &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		if errors.Is(err, unix.ELOOP) {
+			err = errors.New("a symbolic link is on the way; name the real path")
+		}
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fail(err)
+	}
+	if m.Identity != (Identity{}) && m.Identity != (Identity{st.Dev, st.Ino}) {
+		return fail(errors.New("another file is there now than when the call was planned"))
+	}
+	if err := b.mountPoint(m.Target, st.Mode&unix.S_IFMT == unix.S_IFDIR); err != nil {
+		return fail(err)
+	}
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH)
+	atFlags := uint(unix.AT_EMPTY_PATH)
+	if m.Recurse {
+		flags |= unix.AT_RECURSIVE
+		atFlags |= unix.AT_RECURSIVE
+	}
+	tree, err := unix.OpenTree(fd, "", flags)
+	if err != nil {
+		return fail(fmt.Errorf("open_tree: %w", err))
+	}
+	defer unix.Close(tree)
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	if !m.Writable {
+		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+	}
+	if m.Owner != nil {
+		userns, err := mapping(*m.Owner, Owner{b.tree.ToolUID, b.tree.ToolGID}, b.tree.Init)
+		if err != nil {
+			return fail(err)
+		}
+		defer userns.Close()
+		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
+		attr.Userns_fd = uint64(userns.Fd())
+	}
+	if err := unix.MountSetattr(tree, "", atFlags, &attr); err != nil {
+		if m.Owner != nil && errors.Is(err, unix.EINVAL) {
+			err = errors.New("its file system does not support id-mapped mounts; use another one, a scratch workspace, or lower root.idmap")
+		}
+		return fail(err)
+	}
+	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, b.at(m.Target), unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fail(fmt.Errorf("move_mount: %w", err))
+	}
+	return nil
+}
+
+// mountPoint makes the place for a bind, unless a mount shows it already.
+func (b *builder) mountPoint(target string, dir bool) error {
+	at := b.at(target)
+	if _, err := os.Lstat(at); err == nil {
+		return nil
+	}
+	if dir {
+		return os.MkdirAll(at, 0o755)
+	}
+	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func mountTmpfs(at string, t Tmpfs, mode string) error {
+	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
+	if !t.Exec {
+		flags |= unix.MS_NOEXEC
+	}
+	options := []string{fmt.Sprintf("size=%d,nr_inodes=%d", t.Size, t.Files), mode}
+	return unix.Mount("tmpfs", at, "tmpfs", flags, strings.Join(options, ","))
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package runtime makes one sandbox and runs one call in it.
+//
+// The order is always the same:
+//
+//	host, err := runtime.Open(config)          // once per process: probe, sweep, parent group
+//	box, err := host.Prepare(ctx, spec)        // namespaces, root, cgroup; clawsup-init waits
+//	result := box.Run(ctx, call, stdio)        // once
+//	err = box.Close()                          // nothing stays behind
+//
+// Prepare does everything that does not depend on the call, so that boxes can
+// be made ahead of demand. A box that has run is never used again.
+//
+// Who does what: libcontainer makes the namespaces, writes the id maps,
+// pivots the root and starts clawsup-init; package rootfs builds the file
+// system before that; package cgroup limits and measures; packages seccomp
+// and layer say what is enforced; package boot is the half inside, and
+// package wire what the two halves say to each other.
+//
+// Every failure carries the step that made it. How a call ended is a Status;
+// a call that ran and failed is no error here.
+//
+// This package knows nothing of command lines, approvals or skills.
+package runtime
+
+import (
+	"time"
+
+	"github.com/clawsup/clawsup/runtime/layer"
+	"github.com/clawsup/clawsup/runtime/rootfs"
+)
+
+// Identity of the tool as the box sees it. Uid 0 of the box is clawsup-init.
+const (
+	ToolUID = 1000
+	ToolGID = 1000
+)
+
+// Spec is what a sandbox is prepared from.
+type Spec struct {
+	Layers layer.Plan
+	// Rootfs and Read are as in rootfs.Tree.
+	Rootfs string
+	Read   []string
+	Binds  []rootfs.Bind
+	Tmpfs  []rootfs.Tmpfs
+	// ProcPids hides everything in /proc but the box's own processes.
+	ProcPids bool
+	Group    Group
+}
+
+// Group is what the cgroup limits. Which of it is enforced is the plan's.
+type Group struct {
+	Memory    int64   // bytes
+	Pids      int64   // processes and threads, clawsup-init included
+	CPU       float64 // cores
+	DiskRead  int64   // bytes per second
+	DiskWrite int64   // bytes per second
+}
+
+// Call is what a sandbox is given.
+type Call struct {
+	Argv        []string // Argv[0] without a slash is looked up in PATH of Env, in the box
+	Env         []string // NAME=value, the whole environment
+	Dir         string   // working directory in the box
+	Requires    []string // programs that must be in the box
+	RequiresAny []string // programs of which one must be
+
+	Filter   []byte // compiled seccomp filter; used where the plan enforces it
+	Loopback bool   // TCP and UDP stay open to Landlock; the empty network is the wall
+
+	WallTime time.Duration // from the handing over to the end
+	CPUTime  time.Duration // user and system, of the whole box
+
+	StdoutMax, StderrMax int64 // bytes
+
+	FileSize  int64 // bytes, RLIMIT_FSIZE
+	OpenFiles int64 // RLIMIT_NOFILE
+	Stack     int64 // bytes, RLIMIT_STACK
+}
