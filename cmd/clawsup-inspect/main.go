@@ -9,6 +9,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	out, failed := inspect(args[1])
-	if _, err := stdout.Write(append(out, '\n')); err != nil {
+	if _, err := stdout.Write(out); err != nil {
 		fmt.Fprintf(stderr, "clawsup-inspect: %v\n", err)
 		return 1
 	}
@@ -64,7 +65,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// inspect returns the object to print, shorter than skills.MaxManifest.
+// inspect returns what to print, at most skills.MaxManifest bytes.
 func inspect(dir string) (out []byte, failed bool) {
 	file, err := readSkill(filepath.Join(dir, "SKILL.md"))
 	var m skills.Manifest
@@ -72,8 +73,7 @@ func inspect(dir string) (out []byte, failed bool) {
 		m, err = frontmatter.Parse(file)
 	}
 	if err == nil {
-		out, err = json.Marshal(skills.Inspection{Manifest: &m})
-		if err == nil && len(out) < skills.MaxManifest {
+		if out = encode(skills.Inspection{Manifest: &m}); len(out) <= skills.MaxManifest {
 			return out, false
 		}
 		err = fmt.Errorf("the manifest is longer than %d bytes", skills.MaxManifest)
@@ -82,9 +82,19 @@ func inspect(dir string) (out []byte, failed bool) {
 	if !errors.As(err, &ie) {
 		ie = &skills.InspectError{Message: err.Error()}
 	}
-	// Two short fields always fit and can always be written.
-	out, _ = json.Marshal(skills.Inspection{Error: ie})
-	return out, true
+	return encode(skills.Inspection{Error: ie}), true
+}
+
+// encode ends the object with a line feed. Strings, numbers and lists of them
+// can always be written.
+func encode(in skills.Inspection) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(in); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
 }
 
 // readSkill opens the file once and never waits for what is behind it.

@@ -9,7 +9,7 @@
 // The order of operations, each step bounded before the next one starts:
 //
 //  1. the block between the two "---" lines is cut out: at most MaxBlock bytes
-//     of UTF-8 without control characters;
+//     and MaxLines lines of UTF-8 without control characters;
 //  2. goccy/go-yaml makes tokens; anchors, aliases, merge keys, tags, directives
 //     and further documents are refused here, before anything could be expanded,
 //     and so are too many tokens and too deep nesting;
@@ -40,6 +40,7 @@ const (
 	MaxTokens = 8192     // YAML tokens
 	MaxNodes  = 2048     // keys and values
 	MaxDepth  = 16       // mappings and sequences within each other
+	MaxLines  = 1024     // lines; the lexer takes time by the square of them
 	maxLine   = 16 << 10 // bytes of one line
 )
 
@@ -93,6 +94,9 @@ func cut(file []byte) ([]byte, error) {
 		}
 		if at += len(text); more {
 			at++
+		}
+		if line > MaxLines {
+			return nil, failf(line, "the front matter has more than %d lines, or its closing --- is missing", MaxLines)
 		}
 		if at > MaxBlock {
 			return nil, failf(line, "the front matter is longer than %d bytes, or its closing --- is missing", MaxBlock)

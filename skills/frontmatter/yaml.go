@@ -84,7 +84,7 @@ func parseYAML(block []byte) (value, error) {
 	if err := checkTokens(tokens); err != nil {
 		return value{}, err
 	}
-	file, err := parser.Parse(tokens, 0)
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) // converter refuses them, with a better error
 	if err != nil {
 		return value{}, syntaxError(err)
 	}
@@ -110,10 +110,6 @@ func syntaxError(err error) error {
 	var ye yaml.Error
 	if !errors.As(err, &ye) {
 		return failf(0, "the front matter is not YAML: %.200q", err.Error())
-	}
-	var dup *yaml.DuplicateKeyError
-	if errors.As(err, &dup) {
-		return failf(lineOf(dup.Token), "the key %s is there twice", show(dup.Token.Value))
 	}
 	return failf(lineOf(ye.GetToken()), "the front matter is not YAML: %s", printable(ye.GetMessage()))
 }
