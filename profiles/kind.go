@@ -15,7 +15,7 @@ import (
 
 // Bounds of what one profile holds.
 const (
-	maxEntries = 256  // of a list, and names of environment.set
+	maxEntries = 256  // of a list
 	maxText    = 4095 // bytes of one string; what PATH_MAX leaves for a path
 )
 
@@ -284,7 +284,7 @@ var variables = kind[map[string]string]{
 		return vars, nil
 	},
 	schema: map[string]any{
-		"type": "object", "maxProperties": maxEntries,
+		"type":                 "object",
 		"propertyNames":        map[string]any{"pattern": envName.String()},
 		"additionalProperties": map[string]any{"type": "string", "maxLength": maxText},
 	},

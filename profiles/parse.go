@@ -20,7 +20,7 @@ import (
 const (
 	maxFile = 256 << 10
 	maxLine = 8 << 10
-	maxKeys = 1024
+	maxKeys = 512
 	maxOpen = 1024 // brackets
 	maxDots = 64   // in a line
 )
@@ -71,7 +71,7 @@ func (d *document) parse(data []byte) error {
 	if err := d.checkBytes(data); err != nil {
 		return err
 	}
-	tree := tomlTree{}
+	tree := tomlTree{inner: map[string]map[string]toml.Primitive{}}
 	var err error
 	if tree.md, err = toml.NewDecoder(bytes.NewReader(data)).Decode(&tree.top); err != nil {
 		var pe toml.ParseError
@@ -205,21 +205,26 @@ func distance(a, b string) int {
 // tomlTree is a decoded file with the places of its values, which the decoder
 // gives only with an error.
 type tomlTree struct {
-	md  toml.MetaData
-	top map[string]toml.Primitive
+	md    toml.MetaData
+	top   map[string]toml.Primitive
+	inner map[string]map[string]toml.Primitive // tables below, by dotted name
 }
 
 // at finds the value at path, or the nearest one above it that isn't a table.
 func (t *tomlTree) at(path toml.Key) toml.Primitive {
-	tables := t.top
-	for _, part := range path[:len(path)-1] {
-		var inner map[string]toml.Primitive
-		if t.md.PrimitiveDecode(tables[part], &inner) != nil {
-			return tables[part]
+	table := t.top
+	for i, part := range path[:len(path)-1] {
+		name := path[:i+1].String()
+		inner, known := t.inner[name]
+		if !known {
+			if t.md.PrimitiveDecode(table[part], &inner) != nil {
+				return table[part]
+			}
+			t.inner[name] = inner
 		}
-		tables = inner
+		table = inner
 	}
-	return tables[path[len(path)-1]]
+	return table[path[len(path)-1]]
 }
 
 // value gives what the decoder made of the value at path.
