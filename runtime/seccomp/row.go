@@ -79,8 +79,6 @@ type Arg struct {
 	Words string
 }
 
-func (a Arg) holds(args [6]uint64) bool { return args[a.Pos]&a.Mask == a.Value }
-
 // excludes says that no argument can meet both conditions.
 func (a Arg) excludes(b Arg) bool {
 	common := a.Mask & b.Mask
@@ -129,21 +127,3 @@ func lacks(pos uint, arg string, bits uint64, names string) Arg {
 
 // all is the condition of a row that needs every one of its arguments.
 func all(args ...Arg) []Arg { return args }
-
-// decide reads the rows as the package comment says; it is what the compiled
-// filter must agree with. Rows are those of one set of groups.
-func decide(rows []Row, call string, args [6]uint64) Answer {
-next:
-	for _, r := range rows {
-		if r.Call != call {
-			continue
-		}
-		for _, a := range r.When {
-			if !a.holds(args) {
-				continue next
-			}
-		}
-		return r.Answer
-	}
-	return Refuse
-}
