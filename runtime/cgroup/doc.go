@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cgroup gives every sandbox a control group of its own: it limits, measures, watches, freezes, kills
+// and removes it, on hosts with cgroup v1, with both versions mounted (hybrid), and with cgroup v2.
+//
+// # Order of operations
+//
+//	host, err := cgroup.Detect()                              // what this machine can do
+//	parent, err := cgroup.OpenParent(host, "/clawsup.slice")  // once per supervisor
+//	err = parent.Sweep(ctx, keep)                             // what a killed predecessor left
+//	leaf, err := parent.Create("call-7", limits)              // once per sandbox, empty
+//	container.Cgroups = leaf.Config()                         // libcontainer joins it
+//	events, err := leaf.Watch(ctx)                            // out of memory, pids limit
+//	stats, err := leaf.Stats()
+//	err = leaf.Kill(ctx)
+//	err = leaf.Delete()
+//	err = parent.Close()
+//
+// # One leaf, many directories
+//
+// On cgroup v2 a leaf is one directory. On v1 it is one directory of the same path in each mounted hierarchy,
+// and on a hybrid host one more below /sys/fs/cgroup/unified, because that is where libcontainer puts a container
+// whose configuration holds an absolute path. [Parent.Create] makes all of them, so that a leaf exists whole before
+// the first process enters it, and [Leaf.Delete] and [Parent.Sweep] look for it in all of them.
+//
+// # Limits are exact or an error
+//
+// A zero field of [Limits] means that this part is not enforced. Every other field is written, read back and
+// compared. What can't be set is a [*LimitError] that names controller and file, so that a caller can offer the
+// operator to lower just that part. Two things differ by version:
+//
+//   - Out of memory ends the whole leaf on v2 (memory.oom.group). v1 kills one process; whoever watches must call
+//     [Leaf.Kill] when [OOM] arrives.
+//   - Swap is forbidden by memory.swap.max = 0 on v2. On v1 it takes memory.memsw.limit_in_bytes equal to the memory
+//     limit, hence a memory limit and a kernel that accounts swap.
+//
+// # Killing
+//
+// v2 has cgroup.kill (Linux 5.14), which is atomic. Everywhere else the leaf is frozen, so that nothing forks, each
+// process is signalled through a pidfd that is known to be of this leaf, and the leaf is thawed, until a fresh reading
+// of every directory finds nobody. A process in uninterruptible sleep can't be killed by anyone; then the context's
+// end is the end, and the error says who is left.
+//
+// # systemd
+//
+// Where systemd owns the v2 tree only it may write to groups that it has not given away. There [OpenParent] asks it for
+// a delegated scope in the slice, moves this process into the scope's child group "supervisor", and makes leaves
+// beside that. This process then no longer is in the group that it was started in.
+//
+// # Limits of this package
+//
+//   - Device rules are not written here: libcontainer insists on writing them, [Leaf.Config] says which.
+//   - v1 counts and throttles only direct and synchronous input and output per group; buffered writes reach the disk
+//     from a kernel thread that belongs to the root group. v2 attributes them on ext4, btrfs and xfs.
+//   - A file system on several disks (btrfs) is throttled on the one that it was mounted by.
+//   - On v1 a failed fork in a nested group counts there and not in the leaf. Sandboxes can't make nested groups.
+//   - Names are trusted to be unique: who deletes a leaf and makes one of the same name must not use the old [Leaf].
+//
+// The kernel's documents are Documentation/admin-guide/cgroup-v2.rst and Documentation/admin-guide/cgroup-v1/.
+package cgroup

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cgroup
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+// freezerTick is how often the v1 freezer is asked for its state: it has no event, and reading is what makes it look.
+const freezerTick = time.Millisecond
+
+// Freeze stops every process of the leaf and returns when all stand still. If the context ends before that, the leaf is
+// thawed again and the error says so. On v1 a frozen process does not even die; Kill thaws.
+func (l *Leaf) Freeze(ctx context.Context) error {
+	dir, ok := l.dir(Freezer)
+	if !ok {
+		return &LimitError{Controller: Freezer, Err: fmt.Errorf("leaf %s can't be frozen", l.name)}
+	}
+	err := l.freeze(ctx, dir)
+	if err != nil {
+		if thawed := l.thaw(dir); thawed != nil {
+			return fmt.Errorf("freeze control group %s: %w, and thawing it again: %w", l.name, err, thawed)
+		}
+		return fmt.Errorf("freeze control group %s: %w", l.name, err)
+	}
+	return nil
+}
+
+func (l *Leaf) freeze(ctx context.Context, dir string) error {
+	if l.host.Version == V2 {
+		if err := write(dir, "cgroup.freeze", "1"); err != nil {
+			return err
+		}
+		return awaitEvent(ctx, dir, "frozen", 1)
+	}
+	tick := time.NewTicker(freezerTick)
+	defer tick.Stop()
+	for {
+		// Written every time: kernels before 5.15 could miss a process that was forked in between.
+		if err := write(dir, "freezer.state", "FROZEN"); err != nil {
+			return err
+		}
+		state, err := read(dir, "freezer.state")
+		if err != nil || state == "FROZEN" {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// Thaw lets the processes of the leaf and of all groups below it run again and returns when they may.
+func (l *Leaf) Thaw(ctx context.Context) error {
+	dir, ok := l.dir(Freezer)
+	if !ok {
+		return &LimitError{Controller: Freezer, Err: fmt.Errorf("leaf %s can't be thawed", l.name)}
+	}
+	err := l.thaw(dir)
+	if err == nil && l.host.Version == V2 {
+		err = awaitEvent(ctx, dir, "frozen", 0)
+	}
+	if err == nil && l.host.Version != V2 {
+		var state string
+		if state, err = read(dir, "freezer.state"); err == nil && state != "THAWED" {
+			err = fmt.Errorf("it stays %s, since a group above it is frozen", state)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("thaw control group %s: %w", l.name, err)
+	}
+	return nil
+}
+
+// thaw undoes freezing of the leaf itself and of every group below it. On v1 that has happened when it returns.
+func (l *Leaf) thaw(dir string) error {
+	file, state := "freezer.state", "THAWED"
+	if l.host.Version == V2 {
+		file, state = "cgroup.freeze", "0"
+	}
+	tree, err := groups(dir)
+	if err != nil {
+		return err
+	}
+	for _, g := range tree {
+		if err := write(g, file, state); err != nil && !gone(err) {
+			return fmt.Errorf("%s: %w", filepath.Join(g, file), err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// inotify is a descriptor on which the kernel reports that files of groups have changed (inotify(7); the kernel raises
+// IN_MODIFY for every file of the "events" kind). It is read through Go's poller, so that a context can end the wait.
+type inotify struct{ f *os.File }
+
+// newInotify watches files; a file that does not exist is an error.
+func newInotify(files ...string) (inotify, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return inotify{}, fmt.Errorf("inotify_init1: %w", err)
+	}
+	n := inotify{os.NewFile(uintptr(fd), "inotify")}
+	for _, file := range files {
+		if _, err := unix.InotifyAddWatch(fd, file, unix.IN_MODIFY); err != nil {
+			n.f.Close()
+			return inotify{}, &os.PathError{Op: "inotify_add_watch", Path: file, Err: err}
+		}
+	}
+	return n, nil
+}
+
+// await returns nil once something has been reported, and the context's error once that has ended.
+func await(ctx context.Context, f *os.File) error {
+	stop := context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var buf [4096]byte // many inotify events, or the eight bytes of an eventfd; what they say is read from the files
+	_, err := f.Read(buf[:])
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// awaitEvent waits until a key of the v2 file cgroup.events of group dir ("populated", "frozen") has a value. A group
+// that does not exist is neither.
+func awaitEvent(ctx context.Context, dir, key string, want uint64) error {
+	const file = "cgroup.events"
+	n, err := newInotify(filepath.Join(dir, file))
+	if gone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer n.f.Close()
+	for {
+		switch have, err := readValue(dir, file, key); {
+		case gone(err):
+			return nil
+		case err != nil:
+			return err
+		case have == want:
+			return nil
+		}
+		if err := await(ctx, n.f); err != nil {
+			return err
+		}
+	}
+}
+
+// awaitExit waits until all processes behind pidfds have ended, zombie or not, and closes the descriptors.
+func awaitExit(ctx context.Context, pidfds []int) error {
+	defer func() {
+		for _, fd := range pidfds {
+			unix.Close(fd)
+		}
+	}()
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	rung := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(rung)
+		unix.Write(bell, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	})
+	defer func() {
+		if !stop() {
+			<-rung // it must not write to a descriptor that by then is somebody else's
+		}
+		unix.Close(bell)
+	}()
+	for _, fd := range pidfds {
+		for {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			set := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(bell), Events: unix.POLLIN}}
+			_, err := unix.Poll(set, -1)
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				return fmt.Errorf("poll pidfd: %w", err)
+			}
+			if err == nil && set[0].Revents != 0 {
+				break
+			}
+		}
+	}
+	return nil
+}

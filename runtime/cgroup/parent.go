@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// leafName is what a leaf may be called.
+var leafName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+
+// parentPath is what a parent may be called: each part is a leafName, most often a slice.
+var parentPath = regexp.MustCompile(`^(/[A-Za-z0-9][A-Za-z0-9_.-]{0,127})+$`)
+
+// Parent is the group in which leaves live. Its methods may be called from several goroutines.
+type Parent struct {
+	host Host
+	path string   // from the root of every hierarchy
+	made []string // absolute directories that OpenParent made, parents first
+	unit bool     // path is a unit of systemd
+}
+
+// OpenParent makes ready the group at path ("/clawsup.slice", from the root of every hierarchy) and returns it. On v1 that
+// is a directory in each hierarchy. On v2 controllers must also be handed down from the root, which the kernel refuses
+// for a group that has both processes and controllers for its children: then the error says which group and who is in it.
+// Where systemd owns a v2 tree, the parent is a delegated scope below path and holds this process from then on.
+func OpenParent(h Host, path string) (*Parent, error) {
+	if !parentPath.MatchString(path) {
+		return nil, fmt.Errorf("open control group %q: the path must begin with / and have plain names", path)
+	}
+	if h.Version == V2 && h.Systemd {
+		return openScope(h, path)
+	}
+	p := &Parent{host: h, path: path}
+	err := p.checkNames()
+	for _, t := range h.Hierarchies {
+		if err == nil {
+			err = p.open(t)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open control group %s: %w", path, err), p.Close())
+	}
+	return p, nil
+}
+
+// checkNames makes sure that v1 controllers are found by their names beside each other, as the library expects it. A
+// hierarchy of several controllers has links of their names there ("cpu" to "cpu,cpuacct").
+func (p *Parent) checkNames() error {
+	for _, t := range p.host.Hierarchies {
+		for _, c := range t.Controllers {
+			if strings.HasPrefix(c, "name=") {
+				continue
+			}
+			var mount, link unix.Stat_t
+			alias := filepath.Join(filepath.Dir(t.Mount), c)
+			if err := unix.Stat(t.Mount, &mount); err != nil {
+				return &os.PathError{Op: "stat", Path: t.Mount, Err: err}
+			}
+			if err := unix.Stat(alias, &link); err != nil || link.Dev != mount.Dev {
+				return fmt.Errorf("controller %s is mounted at %s and %s does not lead there: make a symbolic link", c, t.Mount, alias)
+			}
+		}
+	}
+	return nil
+}
+
+// open makes the parent's directories in one hierarchy, from the root downwards.
+func (p *Parent) open(t Hierarchy) error {
+	dir := t.Mount
+	for name := range strings.SplitSeq(p.path[1:], "/") {
+		if t.Unified && p.host.Version == V2 {
+			if err := p.handDown(dir); err != nil {
+				return err
+			}
+		}
+		above := dir
+		dir = filepath.Join(dir, name)
+		switch err := os.Mkdir(dir, 0o755); {
+		case err == nil:
+			p.made = append(p.made, dir)
+		case !errors.Is(err, os.ErrExist):
+			return err
+		}
+		if slices.Contains(t.Controllers, "cpuset") {
+			if err := inheritCpuset(above, dir); err != nil {
+				return err
+			}
+		}
+	}
+	if t.Unified && p.host.Version == V2 {
+		return p.handDown(dir)
+	}
+	return nil
+}
+
+// inheritCpuset gives a v1 cpuset group the processors and memory nodes of the one above it, and has the kernel do so for
+// the groups that will be made in it. Without any, no process can enter (cpuset(7)).
+func inheritCpuset(above, dir string) error {
+	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+		have, err := read(dir, name)
+		if err != nil {
+			return err
+		}
+		if have != "" {
+			continue
+		}
+		give, err := read(above, name)
+		if err != nil {
+			return err
+		}
+		if err := write(dir, name, give); err != nil {
+			return err
+		}
+	}
+	return write(dir, "cgroup.clone_children", "1")
+}
+
+// handDown enables the host's controllers for the children of the v2 group dir.
+func (p *Parent) handDown(dir string) error {
+	offered, err := read(dir, "cgroup.controllers")
+	if err != nil {
+		return err
+	}
+	have, err := read(dir, "cgroup.subtree_control")
+	if err != nil {
+		return err
+	}
+	for _, c := range []Controller{Memory, Pids, CPU, IO} {
+		name := c.String()
+		if !p.host.usable[c] || slices.Contains(strings.Fields(have), name) {
+			continue
+		}
+		if !slices.Contains(strings.Fields(offered), name) {
+			return fmt.Errorf("%s is not offered %s: it must be in cgroup.subtree_control of the group above", dir, name)
+		}
+		err := write(dir, "cgroup.subtree_control", "+"+name)
+		if errors.Is(err, unix.EBUSY) {
+			pids, _ := members(dir)
+			return fmt.Errorf("%s can't hand %s down, since processes may not live beside groups that have controllers: move away %s: %w",
+				dir, name, describe(pids), err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Path returns where leaves live, from the root of every hierarchy.
+func (p *Parent) Path() string { return p.path }
+
+// Sweep kills and deletes every leaf that keep does not want, in whichever hierarchies it exists, so that also half of one
+// goes away. On a v2 host with systemd it also looks through the scopes of predecessors that no longer run. All leaves
+// are tried; the error joins what went wrong. Sweep must not run beside a Create whose name keep does not know yet.
+func (p *Parent) Sweep(ctx context.Context, keep func(name string) bool) error {
+	names := map[string]bool{}
+	for _, t := range p.host.Hierarchies {
+		entries, err := os.ReadDir(filepath.Join(t.Mount, p.path))
+		if err != nil && !gone(err) {
+			return fmt.Errorf("sweep control groups: %w", err)
+		}
+		for _, e := range entries {
+			if e.IsDir() && e.Name() != supervisorGroup {
+				names[e.Name()] = true
+			}
+		}
+	}
+	var errs []error
+	for name := range names {
+		if keep(name) {
+			continue
+		}
+		l := p.leaf(name)
+		errs = append(errs, l.Kill(ctx), l.Delete())
+	}
+	if p.unit {
+		for _, left := range p.predecessors() {
+			errs = append(errs, left.Sweep(ctx, keep))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close removes the parent where OpenParent made it and nothing is left in it. A scope is systemd's to remove, which it
+// does once the last process has left it.
+func (p *Parent) Close() error {
+	var errs []error
+	for _, dir := range slices.Backward(p.made) {
+		err := unix.Rmdir(dir)
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) {
+			errs = append(errs, &os.PathError{Op: "rmdir", Path: dir, Err: err})
+		}
+	}
+	return errors.Join(errs...)
+}
