@@ -3,6 +3,8 @@
 package runtime
 
 import (
+	"os"
+
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -14,18 +16,32 @@ import (
 // namespace: to become the tool, and to signal it, since it has another uid.
 var initCapabilities = []string{"CAP_KILL", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"}
 
-// maskedProc are the files of /proc that show the host or can do it harm.
-// What has no meaning without privilege on the host is read-only besides.
-var maskedProc = []string{
-	"/proc/acpi", "/proc/asound", "/proc/config.gz", "/proc/iomem", "/proc/ioports",
-	"/proc/interrupts", "/proc/kallsyms", "/proc/kcore", "/proc/key-users", "/proc/keys",
-	"/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags",
-	"/proc/latency_stats", "/proc/modules", "/proc/pagetypeinfo", "/proc/pressure",
-	"/proc/sched_debug", "/proc/schedstat", "/proc/scsi", "/proc/slabinfo", "/proc/softirqs",
-	"/proc/sysrq-trigger", "/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo", "/proc/zoneinfo",
+// shownProc are the files of /proc, beside those of processes, that programs
+// need to run. Everything else that the host has there is masked, so that a
+// file which a new kernel or module brings is hidden until it is known.
+var shownProc = map[string]bool{
+	"cpuinfo": true, "meminfo": true, "stat": true, "vmstat": true, "uptime": true, "loadavg": true,
+	"version": true, "filesystems": true, "mounts": true, "net": true, "self": true, "thread-self": true,
+	"sys": true, "sysvipc": true,
 }
 
-var readonlyProc = []string{"/proc/bus", "/proc/driver", "/proc/fs", "/proc/irq", "/proc/mtrr", "/proc/sys", "/proc/tty"}
+// maskedProc lists what of the host's /proc a box must not see.
+func maskedProc() ([]string, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var masked []string
+	for _, e := range entries {
+		if name := e.Name(); !shownProc[name] && (name[0] < '0' || name[0] > '9') {
+			masked = append(masked, "/proc/"+name)
+		}
+	}
+	return masked, nil
+}
+
+// readonlyProc is what is shown and has files that root could write.
+var readonlyProc = []string{"/proc/sys"}
 
 // containerConfig is what libcontainer is told. The mounts are made already;
 // left to it are those that need the box's own namespaces.
@@ -57,7 +73,7 @@ func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
 		Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC,
 		Data:  "hidepid=invisible",
 	}
-	mask, readonly := maskedProc, readonlyProc
+	mask, readonly := s.host.maskedProc, readonlyProc
 	if spec.ProcPids {
 		proc.Data += ",subset=pid"
 		mask, readonly = nil, nil

@@ -38,6 +38,9 @@ type Host struct {
 	config Config
 	groups cgroup.Host
 	parent *cgroup.Parent
+
+	maskedProc []string // files of /proc that no box shows
+
 	Layers layer.Host // what the kernel offers
 }
 
@@ -52,6 +55,9 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		return nil, failed(StepCgroup, err)
 	}
 	h := &Host{config: config, groups: groups, Layers: layer.Probe(groups)}
+	if h.maskedProc, err = maskedProc(); err != nil {
+		return nil, failed(StepMount, err)
+	}
 	for _, d := range []struct {
 		dir  string
 		mode os.FileMode

@@ -41,6 +41,9 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 	if err := call.check(); err != nil {
 		return fail(StepSpec, err)
 	}
+	if s.plan.Enforce.Has(layer.Seccomp) && len(call.Filter) == 0 {
+		return fail(StepSpec, errors.New("the plan enforces seccomp and the call brings no filter"))
+	}
 	fds, err := stdio.descriptors()
 	if err != nil {
 		return fail(StepCall, err)
@@ -270,7 +273,10 @@ func (s *Sandbox) message(c Call) wire.Call {
 	if s.plan.Enforce.Has(layer.Landlock) {
 		m.Landlock = &wire.Landlock{
 			ABI: s.plan.ABI, Rules: s.rules,
-			TCP: c.Loopback, UDP: c.Loopback,
+			// Where the profile gives the box its own loopback the plan does not
+			// wish these: the empty network is the wall.
+			TCP:   !s.plan.Enforce.Has(layer.LandlockTCP),
+			UDP:   !s.plan.Enforce.Has(layer.LandlockUDP),
 			Scope: s.plan.Enforce.Has(layer.LandlockScope),
 		}
 	}

@@ -67,8 +67,7 @@ type Call struct {
 	Requires    []string // programs that must be in the box
 	RequiresAny []string // programs of which one must be
 
-	Filter   []byte // compiled seccomp filter; used where the plan enforces it
-	Loopback bool   // TCP and UDP stay open to Landlock; the empty network is the wall
+	Filter []byte // compiled seccomp filter; required where the plan enforces seccomp
 
 	WallTime time.Duration // from the handing over to the end
 	CPUTime  time.Duration // user and system, of the whole box
