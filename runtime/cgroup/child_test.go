@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -30,7 +31,9 @@ var childModes = map[string]func(){
 	},
 	"memory80": func() { touch(80 << 20) },
 	"burn": func() {
+		var spin atomic.Int64
 		for {
+			spin.Add(1)
 		}
 	},
 	"bomb": bomb,
