@@ -11,8 +11,10 @@ import (
 // contradiction is a pair of limits of which one makes the other impossible to
 // reach, so that whoever wrote them expects something that can't happen.
 type contradiction struct {
-	small, large, beside string // keys; beside may be empty
-	why                  string // what would happen instead
+	small, large string
+	beside       string // a third key that counts; empty if none does
+	when         string // how it counts, for readers
+	why          string // what would happen instead
 	// most is what the small limit can be at most beside the large one.
 	most func(p *Profile) (most string, broken bool)
 }
@@ -22,10 +24,17 @@ type contradiction struct {
 var contradictions = []contradiction{
 	inMemory("limits.tmp", func(l *Limits) Bytes { return l.Tmp }, "a full /tmp would kill the call instead of saying that it is full"),
 	inMemory("limits.shm", func(l *Limits) Bytes { return l.Shm }, "a full /dev/shm would kill the call instead of saying that it is full"),
-	inMemory("limits.scratch", func(l *Limits) Bytes { return l.Scratch }, "a full workspace would kill the call instead of saying that it is full"),
+	{
+		"limits.scratch", "limits.memory", "workspace.mode", ", with a scratch workspace",
+		"a full workspace would kill the call instead of saying that it is full",
+		func(p *Profile) (string, bool) {
+			return p.Limits.Memory.String(), p.Workspace.Mode == WorkspaceScratch && p.Limits.Scratch > p.Limits.Memory
+		},
+	},
 	inMemory("limits.stack", func(l *Limits) Bytes { return l.Stack }, "a runaway recursion would run the box out of memory first"),
 	{
-		"limits.cpu_time", "limits.wall_time", "limits.cpu", "that many cores can't use so much time before the call ends",
+		"limits.cpu_time", "limits.wall_time", "limits.cpu", " times `limits.cpu`, rounded up",
+		"that many cores can't use so much time before the call ends",
 		// A share of a core counts as the whole core, since cpu_time must still
 		// mean something where the operator lowered the cpu layer.
 		func(p *Profile) (string, bool) {
@@ -39,7 +48,7 @@ var contradictions = []contradiction{
 }
 
 func inMemory(name string, limit func(*Limits) Bytes, why string) contradiction {
-	return contradiction{name, "limits.memory", "", why, func(p *Profile) (string, bool) {
+	return contradiction{name, "limits.memory", "", "", why, func(p *Profile) (string, bool) {
 		return p.Limits.Memory.String(), limit(&p.Limits) > p.Limits.Memory
 	}}
 }

@@ -146,7 +146,7 @@ var keys = []key{
 
 	row("network.mode", oneOf(NetworkNone), ranked(NetworkNone), func(p *Profile) *NetworkMode { return &p.Network.Mode },
 		"What the box reaches beyond itself: nothing."),
-	row("network.loopback", flag, offIsTighter, func(p *Profile) *bool { return &p.Network.Loopback },
+	row("network.loopback", onOff, offIsTighter, func(p *Profile) *bool { return &p.Network.Loopback },
 		"Whether the box has a 127.0.0.1 of its own, where programs test themselves."),
 
 	row("environment.pass", set("variable name", checkPass), subset, func(p *Profile) *[]string { return &p.Environment.Pass },

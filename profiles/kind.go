@@ -176,8 +176,8 @@ func oneOf[T ~string](names ...T) kind[T] {
 	}
 }
 
-// flag is a switch.
-var flag = kind[bool]{
+// onOff is a switch.
+var onOff = kind[bool]{
 	name: "boolean",
 	parse: func(v any) (bool, error) {
 		b, ok := v.(bool)

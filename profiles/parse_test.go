@@ -187,7 +187,8 @@ func TestContradictions(t *testing.T) {
 	}{
 		{"tmp = '512M'", 2, []string{"limits.tmp", `"512M" (test.toml)`, "limits.memory", `"256M" (built in: default)`, `write limits.tmp = "256M"`}},
 		{"shm = '512M'", 2, []string{"limits.shm", `write limits.shm = "256M"`}},
-		{"scratch = '512M'", 2, []string{"limits.scratch", `write limits.scratch = "256M"`}},
+		{"scratch = '512M'", 0, nil},
+		{"scratch = '512M'\nmemory = '300M'\nworkspace.mode = 'scratch'", 2, []string{"limits.scratch", `write limits.scratch = "300M"`}},
 		{"stack = '512M'", 2, []string{"limits.stack", `write limits.stack = "256M"`}},
 		{"pids = 32\nmemory = '32M'", 3, []string{"limits.tmp", `"64M" (built in: default)`, `"32M" (test.toml)`}},
 		{"tmp = '256M'", 0, nil},
@@ -199,7 +200,8 @@ func TestContradictions(t *testing.T) {
 		{"cpu = 1.5\ncpu_time = '121s'", 3, []string{`write limits.cpu_time = "2m"`}},
 		{"cpu = 8192\nwall_time = '720h'\ncpu_time = '720h'", 0, nil},
 	} {
-		_, err := parsed("[limits]\n" + c.text)
+		text := strings.ReplaceAll("[limits]\n"+c.text, "\nworkspace.", "\n[workspace]\n")
+		_, err := parsed(text)
 		if c.want == nil {
 			if err != nil {
 				t.Errorf("%q: %v", c.text, err)

@@ -99,11 +99,7 @@ func referBuiltins(b *bytes.Buffer) error {
 func referContradictions(b *bytes.Buffer) error {
 	b.WriteString("\n## Contradictions\n\nThese are errors:\n\n")
 	for _, c := range contradictions {
-		beside := ""
-		if c.beside != "" {
-			beside = " times " + code(c.beside) + ", rounded up"
-		}
-		fmt.Fprintf(b, "- %s above %s%s: %s.\n", code(c.small), code(c.large), beside, c.why)
+		fmt.Fprintf(b, "- %s above %s%s: %s.\n", code(c.small), code(c.large), c.when, c.why)
 	}
 	return nil
 }
