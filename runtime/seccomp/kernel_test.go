@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/clawsup/clawsup/runtime/seccomp/load"
@@ -392,26 +394,37 @@ func TestForeignCallsDie(t *testing.T) {
 }
 
 func BenchmarkLoad(b *testing.B) {
-	f, err := Compile([]string{"loopback"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	bytes := f.Bytes()
-	errs := make(chan error)
-	b.StopTimer()
-	for range b.N {
-		go func() {
-			runtime.LockOSThread() // and never unlocked: the thread ends with its filter
-			err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-			if err == nil {
-				b.StartTimer()
-				err = load.Load(bytes)
-				b.StopTimer()
-			}
-			errs <- err
-		}()
-		if err := <-errs; err != nil {
+	for _, groups := range [][]string{nil, {"loopback"}} {
+		f, err := Compile(groups)
+		if err != nil {
 			b.Fatal(err)
 		}
+		filter := f.Bytes()
+		type result struct {
+			took time.Duration
+			err  error
+		}
+		b.Run(strings.Join(append([]string{"base"}, groups...), "+"), func(b *testing.B) {
+			results, total := make(chan result), time.Duration(0)
+			for b.Loop() {
+				go func() {
+					runtime.LockOSThread() // and never unlocked: the thread ends with its filter
+					if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+						results <- result{err: err}
+						return
+					}
+					start := time.Now()
+					err := load.Load(filter)
+					results <- result{time.Since(start), err}
+				}()
+				r := <-results
+				if r.err != nil {
+					b.Fatal(r.err)
+				}
+				total += r.took
+			}
+			b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), "ns/load")
+			b.ReportMetric(float64(f.Len()), "instructions")
+		})
 	}
 }
