@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/runtime/cgroup"
@@ -66,6 +67,10 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 			return nil, failed(StepSlot, err)
 		}
 	}
+	// libcontainer's cgroup package keeps its first descriptor of the cgroup
+	// root for ever. It must be one of this mount namespace and not of a
+	// thread that is gone after its first box.
+	_, _ = cgroups.ReadFile("/sys/fs/cgroup", "cgroup.procs")
 	h.parent, err = cgroup.OpenParent(groups, config.Group)
 	if err != nil {
 		return nil, failed(StepCgroup, err)

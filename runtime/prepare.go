@@ -172,14 +172,20 @@ func (s *Sandbox) makeContainer(_ context.Context, spec *Spec) error {
 	for _, t := range tree.Tmpfs {
 		s.measure = append(s.measure, t.Target)
 	}
-	done := make(chan error, 1)
-	go func() {
-		goruntime.LockOSThread() // and never unlocked: the thread must not be used again
-		done <- s.start(tree, spec, control)
-	}()
-	err = <-done
+	err = onOwnThread(func() error { return s.start(tree, spec, control) })
 	s.diagnosis.closeWriter()
 	return err
+}
+
+// onOwnThread runs f on a thread that ends with it, so that f may change what
+// belongs to a thread.
+func onOwnThread(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		goruntime.LockOSThread() // never unlocked, hence the thread ends
+		done <- f()
+	}()
+	return <-done
 }
 
 func (s *Sandbox) start(tree *rootfs.Tree, spec *Spec, control *os.File) error {
