@@ -51,7 +51,9 @@
 // the runtime to resolve without following links. Names of seccomp groups are
 // checked for their shape only; whether a group exists is known to the system
 // call table. What a caller passes through environment.pass is not known here:
-// the runtime judges each name and value with [CheckEnv].
+// the runtime judges each name and value with [CheckEnv]. A file that root owns is
+// believed wherever it lies: don't name one by path in a tree that a box writes
+// as root's, such as a workspace that root owns.
 package profiles
 
 //go:generate go test -run ^TestReference$ . -update

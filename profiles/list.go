@@ -5,6 +5,7 @@ package profiles
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -23,7 +24,7 @@ type Listing struct {
 	Err         error  // why it can't be used
 }
 
-// maxListed bounds how many files of a directory are looked at.
+// maxListed is how many entries a profile directory has at most.
 const maxListed = 4096
 
 // List gives the profiles of dirs and the built-in ones, sorted by name: what
@@ -79,9 +80,12 @@ func profileFiles(dir string) ([]string, error) {
 		return nil, &Error{File: dir, Text: "the profile directory can't be opened: " + errors.Unwrap(err).Error()}
 	}
 	defer f.Close()
-	names, err := f.Readdirnames(maxListed)
+	names, err := f.Readdirnames(maxListed + 1)
 	if err != nil && err != io.EOF {
 		return nil, &Error{File: dir, Text: "the profile directory can't be read: " + err.Error()}
+	}
+	if len(names) > maxListed {
+		return nil, &Error{File: dir, Text: fmt.Sprintf("the profile directory has more than %d entries; it should hold profiles alone", maxListed)}
 	}
 	var files []string
 	for _, n := range names {

@@ -147,7 +147,7 @@ func (d *document) is(e *document) bool {
 func (d *document) line(name string) int {
 	for _, a := range d.assignments {
 		if a.name == name {
-			return a.line
+			return a.line()
 		}
 	}
 	return 0
@@ -228,11 +228,14 @@ func (d *document) checkTighter(parent *document, p, before *Profile) error {
 		return nil
 	}
 	for _, a := range d.assignments {
-		mine, theirs := valueOf(p, a.name), valueOf(before, a.name)
-		if !a.key.wider(p, before) || mine == theirs {
+		if !a.key.wider(p, before) {
 			continue
 		}
-		return d.fault(a.line, "%s = %s is wider than its parent's, %s in %s (%s); only a file that root alone can write, in a directory that root alone can write, may widen",
+		mine, theirs := valueOf(p, a.name), valueOf(before, a.name)
+		if mine == theirs {
+			continue // another variable is the wider one
+		}
+		return d.fault(a.line(), "%s = %s is wider than its parent's, %s in %s (%s); only a file that root alone can write, in a directory that root alone can write, may widen",
 			a.name, mine, theirs, visible(parent.source), a.key.rule)
 	}
 	return nil

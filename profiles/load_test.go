@@ -4,6 +4,7 @@ package profiles
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -271,4 +272,9 @@ func TestList(t *testing.T) {
 	}
 	_, err = List([]string{filepath.Join(first, "mine.toml")})
 	mustFail(t, err, "mine.toml", "can't be opened")
+	for i := range maxListed {
+		write(t, filepath.Join(second, fmt.Sprintf("n%d", i)), "")
+	}
+	_, err = List([]string{second})
+	mustFail(t, err, second, "more than 4096 entries")
 }

@@ -22,7 +22,7 @@ const (
 	maxLine = 8 << 10
 	maxKeys = 512
 	maxOpen = 1024 // brackets
-	maxDots = 64   // in a line
+	maxDots = 32   // in a line
 )
 
 // Error is what is wrong with a profile, and where.
@@ -55,8 +55,8 @@ type document struct {
 // assignment is one key that a file sets.
 type assignment struct {
 	key   *key
-	name  string // key.name, or with a variable's name behind it
-	line  int
+	name  string     // key.name, or with a variable's name behind it
+	line  func() int // found when asked for: it is needed for faults alone
 	apply func(*Profile)
 }
 
@@ -143,7 +143,7 @@ func (d *document) take(tree *tomlTree, path toml.Key) error {
 	if name == "extends" {
 		d.extends = value.(string)
 	}
-	d.assignments = append(d.assignments, assignment{row, name, tree.line(path), apply})
+	d.assignments = append(d.assignments, assignment{row, name, func() int { return tree.line(path) }, apply})
 	return nil
 }
 
