@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -577,7 +578,7 @@ func TestMain(m *testing.M) {
 	if args := os.Getenv(childStore); args != "" {
 		store, src, _ := strings.Cut(args, ":")
 		for i := 0; ; i++ {
-			os.WriteFile(filepath.Join(src, "n"), fmt.Append(nil, i), 0o644)
+			os.WriteFile(filepath.Join(src, "n"), fmt.Append(nil, os.Getpid(), i), 0o644)
 			if _, err := (Store{store}).Add(src); err != nil {
 				fmt.Println(err)
 				os.Exit(1)
@@ -607,10 +608,10 @@ func TestKill(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// The first line says that it is at work; how far it gets until the
-		// signal arrives is left to chance.
-		if _, err := out.Read(make([]byte, 1+round)); err != nil {
-			t.Errorf("the child said nothing: %v", err)
+		// A line says that one is sealed and the next one under way; how far
+		// it gets until the signal arrives is left to chance.
+		if _, err := io.ReadFull(out, make([]byte, len("added\n")*(1+round%3))); err != nil {
+			t.Errorf("the child said too little: %v", err)
 		}
 		c.Process.Kill()
 		c.Wait()
