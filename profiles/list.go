@@ -25,7 +25,7 @@ type Listing struct {
 }
 
 // maxListed is how many entries a profile directory has at most.
-const maxListed = 4096
+const maxListed = 1024
 
 // List gives the profiles of dirs and the built-in ones, sorted by name: what
 // Load finds under each name, broken ones with their error. A file that stands

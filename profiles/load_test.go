@@ -276,5 +276,5 @@ func TestList(t *testing.T) {
 		write(t, filepath.Join(second, fmt.Sprintf("n%d", i)), "")
 	}
 	_, err = List([]string{second})
-	mustFail(t, err, second, "more than 4096 entries")
+	mustFail(t, err, second, "more than 1024 entries")
 }
