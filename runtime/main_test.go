@@ -18,13 +18,17 @@ import (
 	"github.com/clawsup/clawsup/runtime/seccomp"
 )
 
-// testFilter is the filter of the default profile.
-var testFilter []byte
+// testFilter is the filter of the default profile, strictFilter the one of a
+// box without its own loopback.
+var testFilter, strictFilter []byte
 
 // initProgram is the clawsup-init that the tests' boxes run.
 var initProgram string
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(probeEnv); name != "" {
+		os.Exit(runProbe(name))
+	}
 	Reexec()
 	os.Exit(run(m))
 }
@@ -47,12 +51,14 @@ func run(m *testing.M) int {
 			return 1
 		}
 	}
-	filter, err := seccomp.Compile([]string{"loopback"})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	for filter, groups := range map[*[]byte][]string{&testFilter: {"loopback"}, &strictFilter: nil} {
+		f, err := seccomp.Compile(groups)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		*filter = f.Bytes()
 	}
-	testFilter = filter.Bytes()
 	return m.Run()
 }
 

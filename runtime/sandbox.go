@@ -18,6 +18,11 @@ import (
 	"github.com/clawsup/clawsup/runtime/wire"
 )
 
+const (
+	memoryLimit = "the box reached its memory limit"
+	pidsLimit   = "the box reached its process limit"
+)
+
 // Stdio is a call's three streams. Each is a pipe, a pseudo-terminal or a
 // regular file; CheckStdio refuses the rest. The tool itself gets pipes of
 // the box, and clawsup-init moves the bytes.
@@ -71,13 +76,16 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 	r.Usage.Wall = time.Since(begin)
 	cancel()
 	guards.Wait()
-	s.account(&r, outcome)
+	stats := s.account(&r, outcome)
 	cause, detail := end.cause()
 	switch {
 	case cause != nil:
 		r.Status, r.Message = *cause, detail
-	case r.oomKilled(s):
-		r.Status, r.Message = OutOfMemory, "the box reached its memory limit"
+	// The counters decide where the tool was faster than the event.
+	case stats.OOMKills > 0:
+		r.Status, r.Message = OutOfMemory, memoryLimit
+	case stats.PidsLimitHits > 0:
+		r.Status, r.Message = PidsLimit, pidsLimit
 	case failure != nil:
 		return fail(failure.Step, errors.New(failure.Message))
 	case err != nil:
@@ -183,10 +191,10 @@ func (s *Sandbox) guard(watch, caller context.Context, call Call, begin time.Tim
 			}
 			switch e {
 			case cgroup.OOM:
-				end.now(OutOfMemory, "the box reached its memory limit")
+				end.now(OutOfMemory, memoryLimit)
 				return
 			case cgroup.PidsLimit:
-				end.now(PidsLimit, "the box reached its process limit")
+				end.now(PidsLimit, pidsLimit)
 				return
 			}
 		}
@@ -216,7 +224,7 @@ func (s *Sandbox) forward(watch context.Context, signals <-chan unix.Signal) {
 }
 
 // account fills in what the call used, from init's counts and the cgroup's.
-func (s *Sandbox) account(r *Result, o *wire.Outcome) {
+func (s *Sandbox) account(r *Result, o *wire.Outcome) cgroup.Stats {
 	if o != nil {
 		r.Usage.User, r.Usage.System = o.User, o.System
 		r.Usage.Written, r.Usage.MemoryFiles = o.Written, o.Memory
@@ -224,17 +232,13 @@ func (s *Sandbox) account(r *Result, o *wire.Outcome) {
 	}
 	stats, err := s.leaf.Stats()
 	if err != nil {
-		return // what could not be measured stays zero
+		return stats // what could not be measured stays zero
 	}
 	r.Usage.MemoryPeak, r.Usage.PidsPeak = int64(stats.MemoryPeak), int64(stats.PidsPeak)
 	if o == nil { // killed from outside: the group knows, with what preparation took
 		r.Usage.User, r.Usage.System = stats.User, stats.System
 	}
-}
-
-func (r *Result) oomKilled(s *Sandbox) bool {
-	stats, err := s.leaf.Stats()
-	return err == nil && stats.OOMKills > 0
+	return stats
 }
 
 // judge reads a wait(2) status.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"sync"
 	"syscall"
@@ -24,8 +25,7 @@ func Init() int {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fail(wire.StepInit, err)
 	}
-	// A Go program dies of these by default; PID 1 ends when the host says so.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
+	catchAll() // PID 1 ends when the host says so
 	stage, err := startStage()
 	if err != nil {
 		return fail(wire.StepInit, err)
@@ -45,6 +45,11 @@ func Init() int {
 	b := &box{host: host, stage: stage, call: &call}
 	return b.run(body, fds)
 }
+
+// catchAll takes every signal and drops it. Caught signals are reset by an
+// exec, where ignored ones would stay ignored and reach the tool that way,
+// also those that whoever started clawsup ignored.
+func catchAll() { signal.Notify(make(chan os.Signal, 1)) }
 
 // stage is the waiting process that becomes the tool.
 type stage struct {

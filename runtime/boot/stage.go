@@ -25,6 +25,7 @@ func Stage() int {
 	// Filter and Landlock bind threads; the one that execs must carry both.
 	runtime.LockOSThread()
 	unix.CloseOnExec(wire.ControlFD)
+	catchAll() // so that the tool starts with every signal at its default
 	conn := wire.NewConn(wire.ControlFD)
 	body, fds, err := conn.ReceiveRaw(3)
 	if err != nil {
