@@ -105,16 +105,17 @@ func distance(a, b string) int {
 // effective gives the rows of the groups in set, without those of the base
 // group that a named group contradicts.
 func effective(set []Group) []Row {
-	var rows []Row
+	var rows, named []Row
 	for _, r := range Table {
-		if !slices.Contains(set, r.Group) {
-			continue
+		if r.Group != Base && slices.Contains(set, r.Group) {
+			named = append(named, r)
 		}
-		displaced := r.Group == Base && slices.ContainsFunc(Table, func(o Row) bool {
-			return o.Call == r.Call && o.Group != Base && slices.Contains(set, o.Group) &&
-				o.Answer != r.Answer && o.overlaps(r)
+	}
+	for _, r := range Table {
+		displaced := r.Group == Base && slices.ContainsFunc(named, func(o Row) bool {
+			return o.Call == r.Call && o.Answer != r.Answer && o.overlaps(r)
 		})
-		if !displaced {
+		if slices.Contains(set, r.Group) && !displaced {
 			rows = append(rows, r)
 		}
 	}

@@ -168,7 +168,7 @@ var Table = []Row{
 	{Base, "utimensat", nil, Allow, "times of a file; touch, tar, make"},
 	{Base, "umask", nil, Allow, "the process's own mask"},
 	{Base, "flock", nil, Allow, "advisory locks"},
-	{Base, "setxattr", nil, noXattr, "file capabilities, ACLs and overlay marks would leave the box unseen; cp and tar go on without"},
+	{Base, "setxattr", nil, noXattr, "file capabilities, ACLs and overlay marks would leave the box unseen; with this answer cp -p uses chmod, tar goes on without"},
 	{Base, "lsetxattr", nil, noXattr, "the same"},
 	{Base, "fsetxattr", nil, noXattr, "the same"},
 	{Base, "setxattrat", nil, noXattr, "the same"},
@@ -228,6 +228,9 @@ var Table = []Row{
 	{Loopback, "ioctl", request(unix.SIOCGIFCONF, "SIOCGIFCONF"), Allow, "addresses of interfaces; Java, Python"},
 	{Loopback, "ioctl", request(unix.SIOCGIFFLAGS, "SIOCGIFFLAGS"), Allow, "state of an interface; Java"},
 	{Loopback, "ioctl", request(unix.SIOCGIFADDR, "SIOCGIFADDR"), Allow, "address of an interface; Java"},
+	{Loopback, "ioctl", request(unix.SIOCGIFNETMASK, "SIOCGIFNETMASK"), Allow, "mask of an interface; Java"},
+	{Loopback, "ioctl", request(unix.SIOCGIFBRDADDR, "SIOCGIFBRDADDR"), Allow, "broadcast address of an interface; Java"},
+	{Loopback, "ioctl", request(unix.SIOCGIFMTU, "SIOCGIFMTU"), Allow, "packet size of an interface; Java"},
 	{Loopback, "ioctl", request(unix.SIOCGIFNAME, "SIOCGIFNAME"), Allow, "if_indextoname"},
 	{Loopback, "ioctl", request(unix.SIOCGIFINDEX, "SIOCGIFINDEX"), Allow, "if_nametoindex; Java, scoped IPv6 addresses"},
 
