@@ -44,12 +44,13 @@ func TestOutOfMemory(t *testing.T) {
 	events, err := leaf.Watch(ctx)
 	must(t, err)
 
+	const most = 64<<20 + 64<<12 // v2 lets the kernel's own allocations pass the limit by a few pages
 	small := startChild(t, leaf, "memory40")
 	small.start()
 	if err := small.Wait(); err != nil {
 		t.Fatalf("40 MB in a leaf of 64 MB: %v", err)
 	}
-	if s, err := leaf.Stats(); err != nil || s.OOMKills != 0 || s.MemoryPeakKnown && (s.MemoryPeak < 40<<20 || s.MemoryPeak > 64<<20) {
+	if s, err := leaf.Stats(); err != nil || s.OOMKills != 0 || s.MemoryPeakKnown && (s.MemoryPeak < 40<<20 || s.MemoryPeak > most) {
 		t.Fatalf("after 40 MB: %+v, %v", s, err)
 	}
 	select {
@@ -65,7 +66,7 @@ func TestOutOfMemory(t *testing.T) {
 		t.Fatalf("80 MB in a leaf of 64 MB: %v", big.ProcessState)
 	}
 	expect(t, events, OOM)
-	if s, err := leaf.Stats(); err != nil || s.OOMKills != 1 || s.MemoryPeakKnown && s.MemoryPeak > 64<<20 {
+	if s, err := leaf.Stats(); err != nil || s.OOMKills == 0 || s.MemoryPeakKnown && s.MemoryPeak > most {
 		t.Fatalf("after 80 MB: %+v, %v", s, err)
 	}
 
@@ -182,7 +183,9 @@ func TestCPUShare(t *testing.T) {
 func TestIOStats(t *testing.T) {
 	h := realHost(t)
 	need(t, h, IO)
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("/var/tmp", "clawsup-test-") // /tmp may be in memory
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	if disks, err := DevicesBehind(dir); err != nil || len(disks) == 0 {
 		t.Skipf("no disk behind %s: %v", dir, err)
 	}

@@ -27,7 +27,7 @@ type Stats struct {
 	PidsPeak        uint64 // processes and threads at once
 	PidsPeakKnown   bool
 
-	OOMKills      uint64 // processes that the kernel killed for want of memory
+	OOMKills      uint64 // kills for want of memory; ending a whole leaf on v2 counts its first victim twice
 	PidsLimitHits uint64 // forks and threads refused
 
 	IORead, IOWritten uint64 // bytes that reached block devices
