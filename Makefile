@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# On a Debian machine, as root, from a bare clone, two commands do everything:
+#
+#	make demo	install what is needed, build, run a skill in the box
+#	make test	the same, then every test
+#
+# `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+# A tree without git, or a clone without tags, still builds and says so.
+git := git -c safe.directory='$(CURDIR)'
+VERSION ?= $(shell $(git) describe --tags --dirty 2>/dev/null || { hash=$$($(git) describe --always --dirty 2>/dev/null) && echo "devel-$$hash"; } || echo devel)
+
+# Go's own tarball puts itself where a login shell's PATH ends, root's doesn't.
+export PATH := $(PATH):/usr/local/go/bin
+export GOTOOLCHAIN ?= auto
+# The stamp is VERSION; Go's own would fail in a clone that belongs to another user.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+DEPS_BUILD := gcc libc6-dev libseccomp-dev pkg-config git ca-certificates
+DEPS_TEST  := $(DEPS_BUILD) jq python3 nodejs pandoc strace tmux bubblewrap util-linux procps iproute2 file shellcheck
+DEPS_BENCH := $(DEPS_BUILD) bubblewrap runc crun firejail util-linux
+
+# Pinned; fetched and checked as modules, never installed.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+FUZZTIME ?= 20s
+# What `make test` tests, and more flags for `go test`.
+PACKAGES  ?= ./...
+TESTFLAGS ?=
+
+STRIP  := -trimpath -ldflags '-s -w'
+STAMP  := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+.PHONY: deps
+deps: ## install what building needs (apt, root); nothing when it is there
+	@packaging/deps --go $(DEPS_BUILD)
+
+.PHONY: build
+build: deps ## build bin/clawsup, bin/clawsup-init and bin/clawsup-inspect
+	@mkdir -p bin
+	CGO_ENABLED=1 go build $(STAMP) -o bin/clawsup ./cmd/clawsup
+	CGO_ENABLED=0 go build $(STRIP) -o bin/ ./cmd/clawsup-init ./cmd/clawsup-inspect
+
+.PHONY: install
+install: build ## install below $(DESTDIR)$(PREFIX)
+	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/bin' bin/clawsup
+	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/lib/clawsup' bin/clawsup-init bin/clawsup-inspect
+	install -d -m 0755 '$(DESTDIR)$(PREFIX)/share/clawsup'
+	rm -rf '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
+	cp -R --preserve=mode skills/examples '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
+
+.PHONY: uninstall
+uninstall: ## remove what install put there
+	rm -f '$(DESTDIR)$(PREFIX)/bin/clawsup'
+	rm -rf '$(DESTDIR)$(PREFIX)/lib/clawsup' '$(DESTDIR)$(PREFIX)/share/clawsup'
+
+.PHONY: demo
+demo: build ## run a skill in the box after showing its plan, then a hostile one
+	@packaging/deps $(DEPS_TEST)
+	@packaging/demo
+
+.PHONY: test
+test: ## run everything: quick checks, then all tests under the race detector
+	@packaging/deps --go $(DEPS_TEST)
+	@$(MAKE) build
+	@status=0; \
+	$(MAKE) lint-quick || status=1; \
+	packaging/gotest -race -count=1 -p 2 -timeout 20m $(TESTFLAGS) $(PACKAGES) || status=1; \
+	exit $$status
+
+.PHONY: lint-quick
+lint-quick: # what of lint takes seconds
+	@echo "gofmt"; files=$$(gofmt -l .); [[ -z $$files ]] || { echo "not as gofmt would have it:" $$files >&2; exit 1; }
+	@echo "go vet"; go vet ./...
+	@echo "shellcheck"; shellcheck -x $$(grep -rlIE --exclude-dir=.git --exclude-dir=bin --exclude-dir=out --exclude-dir=testdata '^#!.*[/ ](ba)?sh( |$$)' . | sort)
+
+.PHONY: lint
+lint: ## all static checks: gofmt, vet, shellcheck, staticcheck, govulncheck
+	@packaging/deps --go $(DEPS_BUILD) shellcheck
+	@$(MAKE) lint-quick
+	@echo "staticcheck"; go run $(STATICCHECK) ./...
+	@echo "govulncheck"; packaging/vulncheck go run $(GOVULNCHECK) ./...
+
+.PHONY: bench
+bench: ## measure start-up beside bwrap, runc, crun, firejail and unshare; writes out/bench.json
+	@packaging/deps --go $(DEPS_BENCH)
+	@$(MAKE) build
+	@mkdir -p out
+	@go build -o out/bench ./runtime/bench
+	out/bench -json out/bench.json
+	go test -run '^$$' -bench . -benchtime 200x ./runtime ./runtime/seccomp
+
+.PHONY: bench-quick
+bench-quick: ## the same in under 90 seconds; fails when a promised ratio is broken
+	@packaging/deps --go $(DEPS_BENCH)
+	@$(MAKE) build
+	@mkdir -p out
+	@go build -o out/bench ./runtime/bench
+	out/bench -quick -json out/bench.json
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (20s)
+	@packaging/deps --go $(DEPS_BUILD)
+	@grep -rn --include='*_test.go' -oE '^func Fuzz[A-Za-z0-9_]+' . | sed 's,/[^/]*:[0-9]*:func , ,' | sort | \
+	while read -r package target; do \
+		echo "$$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' "$$package" </dev/null; \
+	done
+
+.PHONY: vm-test
+vm-test: ## run the tests in a Debian guest with systemd and cgroup v2; KERNEL=trixie (or bookworm, ...)
+	@packaging/deps --go $(DEPS_BUILD)
+	packaging/vm/test $(KERNEL)
+
+.PHONY: clean
+clean: ## remove bin and out
+	rm -rf bin out

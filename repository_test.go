@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package clawsup_test holds the rules about the repository itself: what every
+// file and package has, who may import whom, what must never be linked into
+// what, and that a promise made to users names the test that keeps it.
+package clawsup_test
+
+import (
+	"bufio"
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/clawsup/clawsup"
+
+// files lists the repository's regular files, with slashes, but what is built.
+func files(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && slices.Contains([]string{".git", "bin", "out"}, name) {
+			return fs.SkipDir
+		}
+		if d.Type().IsRegular() {
+			all = append(all, filepath.ToSlash(name))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 50 {
+		t.Fatalf("found %d files only: this isn't the repository", len(all))
+	}
+	return all
+}
+
+// sources parses all Go files outside testdata folders: folder, file name, syntax.
+func sources(t *testing.T, mode parser.Mode) map[string]map[string]*ast.File {
+	t.Helper()
+	all := make(map[string]map[string]*ast.File)
+	set := token.NewFileSet()
+	for _, name := range files(t) {
+		if path.Ext(name) != ".go" || slices.Contains(strings.Split(name, "/"), "testdata") {
+			continue
+		}
+		syntax, err := parser.ParseFile(set, name, nil, mode)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		dir := path.Dir(name)
+		if all[dir] == nil {
+			all[dir] = make(map[string]*ast.File)
+		}
+		all[dir][path.Base(name)] = syntax
+	}
+	return all
+}
+
+func TestEveryPackageHasAManual(t *testing.T) {
+	for dir, pkg := range sources(t, parser.ParseComments|parser.PackageClauseOnly) {
+		manual, code := "", false
+		for name, syntax := range pkg {
+			if !strings.HasSuffix(name, "_test.go") {
+				code = true
+				manual += syntax.Doc.Text()
+			}
+		}
+		if code && strings.Count(manual, "\n") < 2 {
+			t.Errorf("%s: the package comment is a line or none; it should say what the package is for, in which order it is used, and its limits", dir)
+		}
+	}
+}
+
+func TestEveryFileNamesItsLicence(t *testing.T) {
+	for _, name := range files(t) {
+		if path.Ext(name) != ".go" {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.HasPrefix(text, []byte("// SPDX-License-Identifier: Apache-2.0\n")) {
+			t.Errorf("%s: the first line is not // SPDX-License-Identifier: Apache-2.0", name)
+		}
+	}
+}
+
+// strays are texts that belong to one machine or one mirror, with what to do instead.
+var strays = []struct {
+	text    *regexp.Regexp
+	instead string
+}{
+	{regexp.MustCompile(`(^|[^\w.~-])/work/`), "name files from the repository's root"},
+	{regexp.MustCompile(`/(root|home/[a-z]+)/go/`), "let Go say where its folders are"},
+	{regexp.MustCompile(`(deb|ftp|security|snapshot)\.debian\.org`), "take the mirror from apt"},
+	{regexp.MustCompile(`(proxy|sum)\.golang\.org|goproxy\.`), "leave the module proxy to Go"},
+	{regexp.MustCompile(`registry\.npmjs|pypi\.org|crates\.io|docker\.io|ghcr\.io|quay\.io`), "leave registries to their clients"},
+}
+
+func TestNothingBelongsToOneMachine(t *testing.T) {
+	for _, name := range files(t) {
+		if name == "repository_test.go" || name == "go.sum" {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, line := range bytes.Split(text, []byte("\n")) {
+			for _, s := range strays {
+				if found := s.text.Find(line); found != nil {
+					t.Errorf("%s:%d: %q: %s", name, n+1, found, s.instead)
+				}
+			}
+		}
+	}
+}
+
+// floors are the layers of the repository, the highest first. A package may
+// import its own floor and those below, tests too.
+var floors = [][]string{
+	{"cmd"},
+	{"supervisor"},
+	{"runtime"},
+	{"profiles", "skills"},
+}
+
+// floor gives the floor of a folder or import path below the module, or -1.
+func floor(dir string) int {
+	top, _, _ := strings.Cut(dir, "/")
+	return slices.IndexFunc(floors, func(tops []string) bool { return slices.Contains(tops, top) })
+}
+
+func TestDependenciesPointDown(t *testing.T) {
+	for dir, pkg := range sources(t, parser.ImportsOnly) {
+		for name, syntax := range pkg {
+			for _, spec := range syntax.Imports {
+				imported, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), module+"/")
+				if !ours {
+					continue
+				}
+				from, to := floor(dir), floor(imported)
+				if from < 0 || to < 0 || to < from || strings.HasPrefix(imported, "cmd/") {
+					t.Errorf("%s/%s imports %s: dependencies point from cmd to supervisor, runtime, and then profiles and skills", dir, name, imported)
+				}
+			}
+		}
+	}
+}
+
+// What a sandbox's first process, its tool's last stage, and root's own code must not
+// be made of. never holds whole import paths, or prefixes that end in a slash.
+var links = []struct {
+	packages []string
+	cgo      bool // may link it
+	never    []string
+	because  string
+}{
+	{
+		[]string{"./runtime/boot", "./runtime/wire", "./runtime/seccomp/load", "./cmd/clawsup-init"}, false,
+		[]string{"net", "os/user", "github.com/seccomp/", "github.com/opencontainers/", "github.com/containerd/", "github.com/sirupsen/"},
+		"it runs in every sandbox before the tool and is kept tiny",
+	},
+	{
+		[]string{"./cmd/clawsup-inspect"}, false,
+		[]string{"net", "net/http", "os/exec", "github.com/seccomp/", "github.com/opencontainers/"},
+		"it reads hostile bytes and needs nothing else",
+	},
+	{
+		[]string{"./runtime", "./skills", "./profiles", "./supervisor/...", "./cmd/clawsup"}, true,
+		[]string{"net/http", "crypto/tls", "database/sql", "plugin", "encoding/gob", "net/rpc", "github.com/goccy/"},
+		"it runs as root, and root parses almost nothing that others wrote",
+	},
+}
+
+func TestLinks(t *testing.T) {
+	for _, rule := range links {
+		for _, pattern := range rule.packages {
+			list := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}}", pattern)
+			list.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if rule.cgo {
+				list.Env = append(os.Environ(), "CGO_ENABLED=1")
+			}
+			// without cgo a dependency that is made of it has no files, an error
+			var stderr bytes.Buffer
+			list.Stderr = &stderr
+			out, err := list.Output()
+			if err != nil {
+				t.Errorf("%s: %v: %s", pattern, err, &stderr)
+				continue
+			}
+			for _, dep := range strings.Fields(string(out)) {
+				for _, never := range rule.never {
+					if dep == never || strings.HasSuffix(never, "/") && strings.HasPrefix(dep, never) {
+						t.Errorf("%s links %s: %s", pattern, dep, rule.because)
+					}
+				}
+			}
+		}
+	}
+}
+
+// reference is how docs/SPECIFICATION.md names what keeps a promise.
+var reference = regexp.MustCompile("`(?:make ([a-z-]+)|([a-z/-]+)\\.((?:Test|Benchmark|Fuzz)\\w+))`")
+
+func TestEveryPromiseIsTested(t *testing.T) {
+	exists := make(map[string]bool)
+	for dir, pkg := range sources(t, 0) {
+		for name, syntax := range pkg {
+			if !strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			for _, d := range syntax.Decls {
+				if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil {
+					exists[dir+"."+f.Name.Name] = true
+				}
+			}
+		}
+	}
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.Open("docs/SPECIFICATION.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer text.Close()
+	promises := 0
+	for n, lines := 1, bufio.NewScanner(text); lines.Scan(); n++ {
+		line := lines.Text()
+		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") || strings.HasPrefix(line, "| promise |") {
+			continue
+		}
+		promises++
+		cells := strings.Split(strings.Trim(line, "| "), " | ")
+		if len(cells) != 2 {
+			t.Errorf("docs/SPECIFICATION.md:%d: want two cells, a promise and where it is tested: %s", n, line)
+			continue
+		}
+		found := reference.FindAllStringSubmatch(cells[1], -1)
+		if len(found) == 0 {
+			t.Errorf("docs/SPECIFICATION.md:%d: names no test: %s", n, line)
+		}
+		for _, f := range found {
+			if target := f[1]; target != "" {
+				if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(target) + `:`).Match(makefile) {
+					t.Errorf("docs/SPECIFICATION.md:%d: the Makefile has no target %s", n, target)
+				}
+			} else if !exists[f[2]+"."+f[3]] {
+				t.Errorf("docs/SPECIFICATION.md:%d: %s has no %s", n, f[2], f[3])
+			}
+		}
+		// nothing in the cell that looks like a name and isn't read as one
+		if left := reference.ReplaceAllString(cells[1], ""); strings.Contains(left, "`") {
+			t.Errorf("docs/SPECIFICATION.md:%d: this names no test or target: %s", n, strings.TrimSpace(left))
+		}
+	}
+	if promises == 0 {
+		t.Error("docs/SPECIFICATION.md promises nothing")
+	}
+}
