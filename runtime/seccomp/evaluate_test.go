@@ -13,16 +13,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// decide reads rows from top to bottom, without libseccomp.
-func decide(rows []Row, nr uint32, args [6]uint64) Answer {
+// policy is the rows of one set of groups by number.
+type policy map[uint32][]Row
+
+func newPolicy(t testing.TB, groups []string) policy {
+	t.Helper()
+	p := make(policy)
+	for _, r := range rowsOf(t, groups) {
+		nr, ok, err := number(r.Call, native)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			p[uint32(nr)] = append(p[uint32(nr)], r)
+		}
+	}
+	return p
+}
+
+// answer reads the rows from top to bottom, without libseccomp.
+func (p policy) answer(nr uint32, args [6]uint64) Answer {
 	if nr > newest && nr < firstX32 {
 		return Absent
 	}
 next:
-	for _, r := range rows {
-		if n, ok, err := number(r.Call, native); err != nil || !ok || uint32(n) != nr {
-			continue
-		}
+	for _, r := range p[nr] {
 		for _, a := range r.When {
 			if args[a.Pos]&a.Mask != a.Value {
 				continue next
@@ -98,15 +113,9 @@ func (m machine) answer(t testing.TB, nr uint32, args [6]uint64) Answer {
 // all bits set: nothing is open that no row opens.
 func TestEveryNumber(t *testing.T) {
 	for _, groups := range groupSets() {
-		rows, m := rowsOf(t, groups), newMachine(t, groups)
-		answers := make(map[uint32]bool) // numbers that have a row
-		for _, r := range rows {
-			if nr, ok, _ := number(r.Call, native); ok {
-				answers[uint32(nr)] = true
-			}
-		}
-		for nr := range uint32(1200) {
-			if !answers[nr] {
+		p, m := newPolicy(t, groups), newMachine(t, groups)
+		for nr := range uint32(newest + 100) {
+			if p[nr] == nil {
 				want := Refuse
 				if nr > newest {
 					want = Absent
@@ -149,8 +158,8 @@ func TestForeignArchitectures(t *testing.T) {
 // as the table judges it, be it among the bits that count or above them.
 func TestArguments(t *testing.T) {
 	for _, groups := range [][]string{nil, {"loopback"}, {"loopback", "sysvipc", "ptrace", "numa", "nested"}} {
-		rows, m := rowsOf(t, groups), newMachine(t, groups)
-		for _, r := range rows {
+		p, m := newPolicy(t, groups), newMachine(t, groups)
+		for _, r := range rowsOf(t, groups) {
 			n, ok, _ := number(r.Call, native)
 			if !ok {
 				continue
@@ -166,7 +175,7 @@ func TestArguments(t *testing.T) {
 				for bit := range 64 {
 					flipped := args
 					flipped[a.Pos] ^= 1 << bit
-					if want, got := decide(rows, uint32(n), flipped), m.answer(t, uint32(n), flipped); got != want {
+					if want, got := p.answer(uint32(n), flipped), m.answer(t, uint32(n), flipped); got != want {
 						t.Errorf("%v: %s (%s) with bit %d of argument %d flipped: %s, want %s",
 							groups, r.Call, r.condition(), bit, a.Pos, got, want)
 					}
@@ -272,14 +281,8 @@ func TestRandomCalls(t *testing.T) {
 		}
 	}
 	for _, groups := range groupSets() {
-		rows, m := rowsOf(t, groups), newMachine(t, groups)
-		byCall := make(map[uint32][]Row)
-		for _, r := range rows {
-			if nr, ok, _ := number(r.Call, native); ok {
-				byCall[uint32(nr)] = append(byCall[uint32(nr)], r)
-			}
-		}
-		for range 20000 {
+		p, m := newPolicy(t, groups), newMachine(t, groups)
+		for range 4000 {
 			nr := calls[rng.IntN(len(calls))]
 			var args [6]uint64
 			for i := range args {
@@ -288,7 +291,7 @@ func TestRandomCalls(t *testing.T) {
 					args[i] |= values()[rng.IntN(len(values()))]
 				}
 			}
-			if got, want := m.answer(t, nr, args), decide(byCall[nr], nr, args); got != want {
+			if got, want := m.answer(t, nr, args), p.answer(nr, args); got != want {
 				t.Fatalf("%v: call %d %#x: filter says %s, table %s", groups, nr, args, got, want)
 			}
 		}
@@ -297,6 +300,11 @@ func TestRandomCalls(t *testing.T) {
 
 func FuzzFilter(f *testing.F) {
 	sets := groupSets()
+	var policies []policy
+	var machines []machine
+	for _, groups := range sets {
+		policies, machines = append(policies, newPolicy(f, groups)), append(machines, newMachine(f, groups))
+	}
 	f.Add(uint8(0), uint32(0), uint64(0), uint64(0), uint64(0), uint64(0), uint64(0))
 	for _, r := range Table {
 		nr, ok, err := number(r.Call, native)
@@ -310,13 +318,13 @@ func FuzzFilter(f *testing.F) {
 		f.Add(uint8(len(sets)-1), uint32(nr), args[0], args[1], args[2], args[3], args[4])
 	}
 	f.Fuzz(func(t *testing.T, set uint8, nr uint32, a0, a1, a2, a3, a4 uint64) {
-		groups := sets[int(set)%len(sets)]
+		i := int(set) % len(sets)
 		if hasX86 && nr >= firstX32 && nr != ^uint32(0) {
 			return // killed, which TestForeignArchitectures asserts
 		}
 		args := [6]uint64{a0, a1, a2, a3, a4}
-		if got, want := newMachine(t, groups).answer(t, nr, args), decide(rowsOf(t, groups), nr, args); got != want {
-			t.Errorf("%v: call %d %#x: filter says %s, table %s", groups, nr, args, got, want)
+		if got, want := machines[i].answer(t, nr, args), policies[i].answer(nr, args); got != want {
+			t.Errorf("%v: call %d %#x: filter says %s, table %s", sets[i], nr, args, got, want)
 		}
 	})
 }
