@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/profiles"
+)
+
+// Decide applies the profile's decision about running at all. ask puts the
+// plan to a person; its nil means yes. The error says by which rule it is a no.
+func (p *Plan) Decide(ctx context.Context, ask func(context.Context, *Plan) error) error {
+	rule := fmt.Sprintf("profile %s has effects.exec = %q (set in %s)",
+		p.Profile.Profile.Name, p.Profile.Profile.Effects.Exec, p.Profile.Origin["effects.exec"])
+	switch p.Profile.Profile.Effects.Exec {
+	case profiles.Allow:
+		return nil
+	case profiles.Ask:
+		if err := ask(ctx, p); err != nil {
+			return fmt.Errorf("%w; %s", err, rule)
+		}
+		return nil
+	}
+	return errors.New(rule) // deny, and whatever is not known
+}
+
+// maxQuestion bounds, in bytes, what is put on a terminal. A question that
+// can't be read whole can't be answered.
+const maxQuestion = 16 << 10
+
+// AskTerminal asks on the process's controlling terminal. Only the word yes,
+// typed after the question was there, is a yes.
+func AskTerminal(ctx context.Context, p *Plan) error {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return errors.New("a person must be asked, and there is no terminal to ask on")
+	}
+	defer tty.Close()
+	return askOn(ctx, p, tty)
+}
+
+func askOn(ctx context.Context, p *Plan, tty *os.File) error {
+	question := p.question()
+	if len(question) > maxQuestion {
+		return fmt.Errorf("the question is %d bytes long, more than the %d that can be put on a terminal whole: pass long input through stdin or a file", len(question), maxQuestion)
+	}
+	if _, err := tty.Write(question); err != nil {
+		return fmt.Errorf("the question could not be put: %w", err)
+	}
+	// What was typed before it could be read is no answer to it.
+	if err := flushInput(tty); err != nil {
+		return fmt.Errorf("the terminal's input could not be emptied: %w", err)
+	}
+	type line struct {
+		text []byte
+		err  error
+	}
+	typed := make(chan line, 1)
+	go func() {
+		text, err := bufio.NewReader(io.LimitReader(tty, 4096)).ReadBytes('\n')
+		typed <- line{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return errors.New("interrupted before there was an answer")
+	case l := <-typed:
+		switch {
+		case l.err != nil:
+			return errors.New("the terminal was closed without an answer")
+		case string(l.text) != "yes\n":
+			return errors.New("the answer was not yes")
+		}
+		return nil
+	}
+}
+
+// question is the plan as it is shown.
+func (p *Plan) question() []byte {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, "\nclawsup: may this run?")
+	fmt.Fprintln(&b)
+	WriteFacts(&b, p)
+	fmt.Fprintf(&b, "\nType yes, the whole word, to let it run. Anything else is a no: ")
+	return b.Bytes()
+}
+
+// WriteFacts writes the plan's facts and its digest as an aligned list.
+func WriteFacts(w io.Writer, p *Plan) {
+	for _, f := range append(p.Facts, Fact{"plan", p.Digest}) {
+		fmt.Fprintf(w, "  %-12s %s\n", f.Name, f.Value)
+	}
+}
+
+// flushInput throws away what is typed and not read (tcflush(3)).
+func flushInput(tty *os.File) error {
+	raw, err := tty.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	return errors.Join(raw.Control(func(fd uintptr) {
+		inner = unix.IoctlSetInt(int(fd), unix.TCFLSH, unix.TCIFLUSH)
+	}), inner)
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/runtime/layer"
+	"github.com/clawsup/clawsup/runtime/rootfs"
+	"github.com/clawsup/clawsup/runtime/seccomp"
+	"github.com/clawsup/clawsup/skills"
+	"github.com/clawsup/clawsup/supervisor/visible"
+)
+
+// inspectPath is where clawsup-inspect stands in its box.
+const inspectPath = "/inspect"
+
+// inspectMessage bounds, in bytes, what it may say on standard error.
+const inspectMessage = 4 << 10
+
+// inspectSpec is the box that clawsup-inspect gets: the skill, the program,
+// and nothing else of the host, not even its libraries.
+func (s *Supervisor) inspectSpec(k *skills.Skill) (runtime.Spec, error) {
+	layers, err := layer.Lower(layer.All.Without(layer.RootIDMap), s.host.Layers, s.Config.Lower)
+	if err != nil {
+		return runtime.Spec{}, &runtime.Error{Step: runtime.StepLayers, Err: err}
+	}
+	return runtime.Spec{
+		Layers: layers, Rootfs: s.emptyRoot(), ProcPids: true,
+		Binds: []rootfs.Bind{
+			{Source: k.Dir, Target: rootfs.SkillDir},
+			{Source: s.Config.Inspect, Target: inspectPath},
+		},
+		Group: runtime.Group{Memory: 128 << 20, Pids: 32, CPU: 1, DiskRead: 64 << 20, DiskWrite: 64 << 10},
+	}, nil
+}
+
+// inspect has the front matter of a sealed skill read in a box of its own.
+// The error is about the skill where that is at fault.
+func (s *Supervisor) inspect(ctx context.Context, k *skills.Skill) (skills.Manifest, error) {
+	var none skills.Manifest
+	if err := checkProgram(s.Config.Inspect); err != nil {
+		return none, &runtime.Error{Step: runtime.StepSpec, Err: err}
+	}
+	spec, err := s.inspectSpec(k)
+	if err != nil {
+		return none, err
+	}
+	filter, err := seccomp.Compile(nil)
+	if err != nil {
+		return none, &runtime.Error{Step: runtime.StepSpec, Err: err}
+	}
+	call := runtime.Call{
+		Argv: []string{inspectPath, "skill", rootfs.SkillDir}, Dir: "/",
+		Filter:   filter.Bytes(),
+		WallTime: 5 * time.Second, CPUTime: 2 * time.Second,
+		StdoutMax: skills.MaxManifest, StderrMax: inspectMessage,
+		FileSize: 4 << 10, OpenFiles: 32, Stack: 1 << 20,
+	}
+	box, err := s.host.Prepare(ctx, spec)
+	if err != nil {
+		return none, err
+	}
+	result, out, said, err := question(ctx, box, call)
+	if err := errors.Join(err, box.Close()); err != nil {
+		return none, fmt.Errorf("clawsup-inspect: %w", err)
+	}
+	if result.Status != runtime.Exited {
+		return none, &runtime.Error{Step: runtime.StepSpec, Err: fmt.Errorf("its %s could not be read: clawsup-inspect ended %s: %s%s",
+			"SKILL.md", result.Status, result.Message, aside(said))}
+	}
+	m, err := skills.DecodeManifest(out)
+	if err != nil {
+		var told *skills.InspectError
+		if !errors.As(err, &told) {
+			err = fmt.Errorf("%w%s", err, aside(said))
+		}
+		return none, err
+	}
+	return m, m.Validate(k.Name)
+}
+
+// aside quotes what a program said on standard error.
+func aside(said []byte) string {
+	if text := strings.Join(strings.Fields(string(said)), " "); text != "" {
+		return "; it said " + visible.Quote(text)
+	}
+	return ""
+}
+
+// question runs a call without input and collects its bounded answer.
+func question(ctx context.Context, box *runtime.Sandbox, call runtime.Call) (result runtime.Result, out, said []byte, err error) {
+	var pipes [3][2]*os.File
+	for i := range pipes {
+		if pipes[i][0], pipes[i][1], err = os.Pipe(); err != nil {
+			return result, nil, nil, err
+		}
+		defer pipes[i][0].Close()
+		defer pipes[i][1].Close()
+	}
+	_ = pipes[0][1].Close() // no input
+	var bufs [3]bytes.Buffer
+	done := make(chan error, 2)
+	for _, i := range []int{1, 2} {
+		go func() {
+			_, err := io.Copy(&bufs[i], pipes[i][0]) // bounded by the call's caps
+			done <- err
+		}()
+	}
+	result = box.Run(ctx, call, runtime.Stdio{In: pipes[0][0], Out: pipes[1][1], Err: pipes[2][1]}, nil)
+	_ = pipes[1][1].Close()
+	_ = pipes[2][1].Close()
+	err = errors.Join(<-done, <-done)
+	return result, bufs[1].Bytes(), bufs[2].Bytes(), err
+}
+
+// checkProgram refuses a program that somebody but root could have written.
+func checkProgram(file string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		return fmt.Errorf("%w; it is installed beside clawsup", &os.PathError{Op: "stat", Path: file, Err: err})
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
+		return fmt.Errorf("%s is not a program", visible.Text(file))
+	}
+	if st.Uid != 0 || st.Mode&0o022 != 0 {
+		return fmt.Errorf("%s must belong to root and be writable by nobody else", visible.Text(file))
+	}
+	return nil
+}

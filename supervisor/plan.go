@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/clawsup/clawsup/profiles"
+	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/runtime/layer"
+	"github.com/clawsup/clawsup/runtime/rootfs"
+	"github.com/clawsup/clawsup/runtime/seccomp"
+	"github.com/clawsup/clawsup/skills"
+	"github.com/clawsup/clawsup/supervisor/visible"
+)
+
+// Plan is a request resolved to the exact bytes and limits that will run. It
+// is a value and is never changed; Facts and Digest are made from the rest.
+type Plan struct {
+	Spec runtime.Spec
+	Call runtime.Call // without its Filter, which Groups make
+
+	Groups     []string // of the system call table
+	Profile    *profiles.Loaded
+	Skill      *skills.Skill // nil: a raw command
+	Script     string        // of the skill; empty: a command of the box
+	Workspace  *Workspace    // nil: none of the host's
+	Executable Executable
+	Request    Request
+
+	Facts  []Fact
+	Digest string // "sha256:" and 64 hexadecimal digits
+}
+
+// Ingredients are what a plan is made of. Nothing in them is a name any more.
+type Ingredients struct {
+	Request   Request
+	Profile   *profiles.Loaded
+	Skill     *skills.Skill
+	Manifest  skills.Manifest // of the skill
+	Workspace *Workspace
+	Host      layer.Host // what the kernel offers
+	Lower     layer.Set  // what the operator gave up
+}
+
+// MakePlan makes the plan. It looks at the host's file system only to tell
+// which file the command means. An error of a layer that the host lacks is a
+// *runtime.Error with runtime.StepLayers.
+func MakePlan(in Ingredients) (*Plan, error) {
+	if err := in.Request.check(); err != nil {
+		return nil, err
+	}
+	profile := &in.Profile.Profile
+	p := &Plan{
+		Profile: in.Profile, Skill: in.Skill, Workspace: in.Workspace, Request: in.Request,
+		Spec: runtime.Spec{
+			Rootfs:   profile.Files.Rootfs,
+			Read:     slices.Clone(profile.Files.Read),
+			ProcPids: profile.Files.Proc == profiles.ProcPids,
+		},
+		Groups: slices.Clone(profile.Seccomp.Groups),
+	}
+	p.Request.Args = slices.Clone(in.Request.Args)
+	p.Call.Dir = rootfs.TmpDir
+	if profile.Network.Loopback {
+		p.Groups = append(p.Groups, string(seccomp.Loopback))
+	}
+	for _, step := range []func(*Ingredients) error{p.limits, p.workspace, p.command, p.environment, p.layers} {
+		if err := step(&in); err != nil {
+			return nil, err
+		}
+	}
+	p.Executable = viewOf(&p.Spec).find(p.Call.Argv[0], p.Call.Dir, p.Call.Env)
+	p.Facts = p.facts()
+	p.Digest = p.digest()
+	return p, nil
+}
+
+// limits takes the profile's; a timeout can only shorten.
+func (p *Plan) limits(in *Ingredients) error {
+	l := &in.Profile.Profile.Limits
+	p.Spec.Group = runtime.Group{
+		Memory: int64(l.Memory), Pids: l.Pids, CPU: l.CPU,
+		DiskRead: int64(l.DiskRead), DiskWrite: int64(l.DiskWrite),
+	}
+	c := &p.Call
+	c.WallTime, c.CPUTime = time.Duration(l.WallTime), time.Duration(l.CPUTime)
+	c.StdoutMax, c.StderrMax = int64(l.Stdout), int64(l.Stderr)
+	c.FileSize, c.OpenFiles, c.Stack = int64(l.FileSize), l.OpenFiles, int64(l.Stack)
+	if t := in.Request.Timeout; t > 0 {
+		if t > c.WallTime {
+			return fmt.Errorf("a timeout of %s is more than profile %s allows: its wall_time is %s; use a profile that allows more",
+				profiles.Duration(t), in.Profile.Profile.Name, l.WallTime)
+		}
+		c.WallTime = t
+	}
+	p.Spec.Tmpfs = []rootfs.Tmpfs{
+		{Target: rootfs.TmpDir, Size: int64(l.Tmp), Files: l.TmpFiles, Exec: true},
+		{Target: rootfs.ShmDir, Size: int64(l.Shm), Files: shmFiles},
+	}
+	return nil
+}
+
+// shmFiles bounds the inodes of /dev/shm: shared memory is few and large.
+const shmFiles = 256
+
+// workspace puts it where the profile's mode says. A mode that needs a
+// directory of the host is no error without one: the call then has no workspace.
+func (p *Plan) workspace(in *Ingredients) error {
+	profile := &in.Profile.Profile
+	mode := profile.Workspace.Mode
+	w := in.Workspace
+	switch mode {
+	case profiles.WorkspaceScratch:
+		if w != nil {
+			return fmt.Errorf("profile %s gives every call an empty workspace of its own (workspace.mode = \"scratch\"): leave --workspace out, or use a profile with \"ro\" or \"rw\"", profile.Name)
+		}
+		p.Spec.Tmpfs = append(p.Spec.Tmpfs, rootfs.Tmpfs{
+			Target: rootfs.WorkspaceDir, Size: int64(profile.Limits.Scratch), Files: profile.Limits.ScratchFiles, Exec: true,
+		})
+	case profiles.WorkspaceNone:
+		if w != nil {
+			return fmt.Errorf("profile %s has no workspace (workspace.mode = \"none\"): leave --workspace out, or use a profile with \"ro\" or \"rw\"", profile.Name)
+		}
+		return nil
+	case profiles.WorkspaceRO, profiles.WorkspaceRW:
+		if w == nil {
+			return nil
+		}
+		owner := w.Owner
+		p.Spec.Binds = append(p.Spec.Binds, rootfs.Bind{
+			Source: w.Path, Target: rootfs.WorkspaceDir,
+			Writable: mode == profiles.WorkspaceRW, Identity: w.Identity, Owner: &owner,
+		})
+	default:
+		return fmt.Errorf("workspace mode %q is not known here", mode)
+	}
+	p.Call.Dir = rootfs.WorkspaceDir
+	return nil
+}
+
+// command makes argv, and what must be in the box for it.
+func (p *Plan) command(in *Ingredients) error {
+	if in.Skill == nil {
+		p.Call.Argv = slices.Clone(in.Request.Args)
+		if p.Call.Argv[0] == "" {
+			return errors.New("the command is empty")
+		}
+		return nil
+	}
+	c, err := in.Skill.Command(in.Manifest, in.Request.Args)
+	if err != nil {
+		return err
+	}
+	p.Call.Argv, p.Script = c.Argv, c.Script
+	p.Call.Requires = c.Needs
+	p.Call.RequiresAny = slices.Clone(in.Manifest.OpenClaw.Requires.AnyBins)
+	p.Spec.Binds = append(p.Spec.Binds, rootfs.Bind{Source: in.Skill.Dir, Target: rootfs.SkillDir})
+	return nil
+}
+
+// environment is built from nothing: what the profile sets, what of the
+// caller's it passes, and for a skill its name and place.
+func (p *Plan) environment(in *Ingredients) error {
+	e := &in.Profile.Profile.Environment
+	env := maps.Clone(e.Set)
+	if env == nil {
+		env = map[string]string{}
+	}
+	for _, name := range e.Pass {
+		for _, v := range in.Request.Env {
+			if value, ok := strings.CutPrefix(v, name+"="); ok {
+				env[name] = value
+				break // as getenv(3) finds it
+			}
+		}
+	}
+	if in.Skill != nil {
+		env["CLAWSUP_SKILL"] = in.Skill.Name
+		env["CLAWSUP_SKILL_DIR"] = rootfs.SkillDir
+	}
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if err := profiles.CheckEnv(name, env[name]); err != nil {
+			return fmt.Errorf("environment: %w", err)
+		}
+		p.Call.Env = append(p.Call.Env, name+"="+env[name])
+	}
+	return nil
+}
+
+// layers wishes for every layer that has something to do.
+func (p *Plan) layers(in *Ingredients) error {
+	wish := layer.All
+	if p.Profile.Profile.Network.Loopback {
+		wish = wish.Without(layer.LandlockTCP, layer.LandlockUDP)
+	}
+	if !slices.ContainsFunc(p.Spec.Binds, func(b rootfs.Bind) bool { return b.Owner != nil }) {
+		wish = wish.Without(layer.RootIDMap)
+	}
+	plan, err := layer.Lower(wish, in.Host, in.Lower)
+	if err != nil {
+		return &runtime.Error{Step: runtime.StepLayers, Err: err}
+	}
+	if !plan.Enforce.Has(layer.RootIDMap) {
+		for i := range p.Spec.Binds {
+			p.Spec.Binds[i].Owner = nil
+		}
+	}
+	p.Spec.Layers = plan
+	return nil
+}
+
+// digest covers everything that decides what runs, and nothing else.
+func (p *Plan) digest() string {
+	s := newSeal()
+	s.add("argv", p.Call.Argv...)
+	s.add("env", p.Call.Env...)
+	s.add("cwd", p.Call.Dir)
+	s.add("requires", p.Call.Requires...)
+	s.add("requires-any", p.Call.RequiresAny...)
+	s.add("profile", p.Profile.Profile.Name, p.Profile.Digest)
+	if p.Skill != nil {
+		s.add("skill", p.Skill.Name, p.Skill.Digest, p.Script)
+	}
+	s.add("workspace-mode", string(p.Profile.Profile.Workspace.Mode))
+	if w := p.Workspace; w != nil {
+		s.add("workspace", w.Path, strconv.FormatUint(w.Identity.Dev, 10), strconv.FormatUint(w.Identity.Ino, 10))
+		s.numbers("workspace-owner", int64(w.Owner.UID), int64(w.Owner.GID))
+	}
+	s.numbers("wall-time", int64(p.Call.WallTime)) // the other limits are the profile's, and in its digest
+	s.numbers("layers", int64(p.Spec.Layers.Enforce), int64(p.Spec.Layers.ABI))
+	s.add("groups", p.Groups...)
+	in := p.Request.Stdin
+	s.add("stdin", string(in.Kind), in.Path)
+	s.numbers("stdin-file", int64(in.Identity.Dev), int64(in.Identity.Ino), in.Size, in.Changed)
+	x := p.Executable
+	s.add("executable", x.Path, x.Host)
+	s.numbers("executable-file", int64(x.Identity.Dev), int64(x.Identity.Ino), x.Size, x.Changed)
+	s.add("session", p.Request.Session)
+	s.numbers("requester", int64(p.Request.Requester))
+	return s.sum()
+}
+
+// Verify says whether what the plan names on the host still is what it was.
+func (p *Plan) Verify() error {
+	if p.Workspace != nil {
+		if err := p.Workspace.same(); err != nil {
+			return err
+		}
+	}
+	if now := viewOf(&p.Spec).find(p.Call.Argv[0], p.Call.Dir, p.Call.Env); now != p.Executable {
+		return fmt.Errorf("%s is another file now than when the call was planned: ask again", visible.Text(cmp.Or(p.Executable.Path, p.Call.Argv[0])))
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stdio fits a caller's streams to what a sandbox takes.
+//
+// A sandbox takes pipes and regular files, and gets them as they are: their
+// bytes never pass through this process. Everything else (a terminal, a
+// socket, a device, a closed descriptor) is relayed through a pipe, so that
+// nothing of the box ever holds it:
+//
+//	set, err := stdio.Connect(os.Stdin, os.Stdout, os.Stderr, false)
+//	result := box.Run(ctx, call, set.Streams, signals)
+//	err = set.Close(ctx)      // what was written is on its way when this returns
+//
+// Towards a terminal, bytes pass a visible.Writer, unless raw is asked for.
+//
+// What a relay can't write any more, the tool is told by the kernel: its next
+// write fails. A relay of standard input may outlive Close in a read that
+// nobody can end; it holds nothing of the box then.
+package stdio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/supervisor/visible"
+)
+
+// Set is three streams that a sandbox takes.
+type Set struct {
+	Streams runtime.Stdio
+	ours    []*os.File     // the box's ends of our pipes
+	output  sync.WaitGroup // relays of stdout and stderr
+}
+
+// Connect fits the three streams. in may be nil: empty. The caller keeps its
+// files open until Close. raw lets bytes through to a terminal unchanged.
+func Connect(in, out, err *os.File, raw bool) (*Set, error) {
+	s := &Set{}
+	var fail error
+	if s.Streams.In, fail = s.source(in); fail == nil {
+		if s.Streams.Out, fail = s.sink(1, out, raw); fail == nil {
+			s.Streams.Err, fail = s.sink(2, err, raw)
+		}
+	}
+	if fail != nil {
+		s.release()
+		return nil, fail
+	}
+	return s, nil
+}
+
+// source gives what the tool reads from.
+func (s *Set) source(in *os.File) (*os.File, error) {
+	if in != nil && runtime.CheckStdio(0, in) == nil && !IsTerminal(in) {
+		return in, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("pipe for standard input: %w", err)
+	}
+	s.ours = append(s.ours, r)
+	if in == nil || IsTerminal(in) && !foreground(in) {
+		// A background job that read its terminal would be stopped.
+		return r, w.Close()
+	}
+	go func() {
+		// An error ends the tool's input, as the end does.
+		_, _ = io.Copy(w, onlyReader{in})
+		_ = w.Close()
+	}()
+	return r, nil
+}
+
+// sink gives what the tool writes to.
+func (s *Set) sink(n int, out *os.File, raw bool) (*os.File, error) {
+	terminal := IsTerminal(out)
+	if runtime.CheckStdio(n, out) == nil && !terminal {
+		return out, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("pipe for stream %d: %w", n, err)
+	}
+	s.ours = append(s.ours, w)
+	s.output.Go(func() {
+		defer r.Close()
+		if !terminal || raw {
+			_, _ = io.Copy(onlyWriter{out}, r)
+			return
+		}
+		screen := visible.NewWriter(out)
+		if _, err := io.Copy(screen, r); err == nil {
+			_ = screen.Close()
+		}
+	})
+	return w, nil
+}
+
+// Close waits until everything the tool wrote is passed on, or ctx is done.
+func (s *Set) Close(ctx context.Context) error {
+	s.release()
+	done := make(chan struct{})
+	go func() {
+		s.output.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return errors.New("the rest of the output was given up")
+	}
+}
+
+// release closes the box's ends, which ends the relays.
+func (s *Set) release() {
+	for _, f := range s.ours {
+		_ = f.Close()
+	}
+}
+
+// onlyReader and onlyWriter hide ReadFrom and WriteTo: those would splice,
+// and a terminal or a device of unknown kind is better read and written.
+type onlyReader struct{ io.Reader }
+type onlyWriter struct{ io.Writer }
+
+// IsTerminal reports whether f is a terminal.
+func IsTerminal(f *os.File) bool {
+	terminal := false
+	_ = onDescriptor(f, func(fd int) { _, err := unix.IoctlGetTermios(fd, unix.TCGETS); terminal = err == nil })
+	return terminal
+}
+
+// foreground reports whether this process may read the terminal f without
+// being stopped (tcgetpgrp(3)).
+func foreground(f *os.File) bool {
+	yes := true
+	_ = onDescriptor(f, func(fd int) {
+		group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+		yes = err != nil || group == unix.Getpgrp()
+	})
+	return yes
+}
+
+// onDescriptor runs f on the descriptor without changing its mode, as Fd would.
+func onDescriptor(file *os.File, f func(fd int)) error {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(func(fd uintptr) { f(int(fd)) })
+}
+
+// Open opens a file for standard input: a regular file or a FIFO, and not
+// through a symbolic link at its end. A FIFO waits for its writer.
+func Open(name string) (*os.File, error) {
+	fail := func(err error) (*os.File, error) {
+		return nil, fmt.Errorf("standard input %s: %w", visible.Text(name), err)
+	}
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fail(err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFIFO:
+	case unix.S_IFLNK:
+		return fail(errors.New("it is a symbolic link; name the file that it leads to"))
+	case unix.S_IFDIR:
+		return fail(errors.New("it is a directory; name a file"))
+	default:
+		return fail(errors.New("it is neither a regular file nor a FIFO; pass it through a pipe"))
+	}
+	f, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return fail(err)
+	}
+	return f, nil
+}
