@@ -1,0 +1,1 @@
+#!/usr/bin/clawsup-no-such-interpreter
