@@ -26,7 +26,9 @@ export GOTOOLCHAIN ?= auto
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 DEPS_BUILD := gcc libc6-dev libseccomp-dev pkg-config git ca-certificates
-DEPS_TEST  := $(DEPS_BUILD) jq python3 nodejs pandoc strace tmux bubblewrap util-linux procps iproute2 file shellcheck
+# The second half are what tests run in the box, to see that real work gets done there.
+DEPS_TEST  := $(DEPS_BUILD) jq shellcheck strace tmux bubblewrap util-linux procps iproute2 file \
+	python3 nodejs=node pandoc g++ binutils make perl xz-utils bzip2 gdb man-db cargo=cargo default-jdk-headless=javac
 DEPS_BENCH := $(DEPS_BUILD) bubblewrap runc crun firejail util-linux
 
 # Pinned; fetched and checked as modules, never installed.
