@@ -30,6 +30,13 @@ func TestMain(m *testing.M) {
 		os.Exit(runProbe(name))
 	}
 	Reexec()
+	if dir := os.Getenv(victimEnv); dir != "" {
+		if err := compileFilters(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(runVictim(dir))
+	}
 	os.Exit(run(m))
 }
 
@@ -51,15 +58,22 @@ func run(m *testing.M) int {
 			return 1
 		}
 	}
+	if err := compileFilters(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func compileFilters() error {
 	for filter, groups := range map[*[]byte][]string{&testFilter: {"loopback"}, &strictFilter: nil} {
 		f, err := seccomp.Compile(groups)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+			return err
 		}
 		*filter = f.Bytes()
 	}
-	return m.Run()
+	return nil
 }
 
 // testHost opens a host of the test's own.
