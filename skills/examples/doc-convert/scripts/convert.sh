@@ -93,12 +93,13 @@ case $file in /*) ;; *) file=./$file ;; esac
 here=$(dirname -- "$0")
 
 # convert TARGET: reading is always sandboxed. Debian's pandoc can't write the
-# packed formats so, hence in two steps, without what the document names.
+# packed formats so, hence in two steps. The second one fetches every picture that
+# it is told of, before any filter of its own: the first one takes them out.
 convert() {
 	case $to in
 	docx* | odt* | epub* | pptx*)
-		pandoc --sandbox --standalone --from "$from" --to json --output - -- "$file" |
-			pandoc --standalone --from json --to "$to" --lua-filter "$here/../assets/no-pictures.lua" --output "$1"
+		pandoc --sandbox --standalone --from "$from" --to json --lua-filter "$here/../assets/no-pictures.lua" --output - -- "$file" |
+			pandoc --standalone --from json --to "$to" --output "$1"
 		;;
 	*) pandoc --quiet --sandbox --standalone --from "$from" --to "$to" --output "$1" -- "$file" ;;
 	esac
