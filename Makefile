@@ -33,7 +33,7 @@ DEPS_BENCH := $(DEPS_BUILD) bubblewrap runc crun firejail util-linux
 
 # Pinned; fetched and checked as modules, never installed.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
 FUZZTIME ?= 20s
 # What `make test` tests, and more flags for `go test`.
@@ -61,9 +61,11 @@ build: deps ## build bin/clawsup, bin/clawsup-init and bin/clawsup-inspect
 install: build ## install below $(DESTDIR)$(PREFIX)
 	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/bin' bin/clawsup
 	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/lib/clawsup' bin/clawsup-init bin/clawsup-inspect
-	install -d -m 0755 '$(DESTDIR)$(PREFIX)/share/clawsup'
 	rm -rf '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
-	cp -R --preserve=mode skills/examples '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
+	install -d -m 0755 '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
+	cp -R --preserve=mode skills/examples/*/ '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
+	install -D -m 0644 -t '$(DESTDIR)$(PREFIX)/share/clawsup' packaging/clawsup.toml
+	bin/clawsup profile schema >'$(DESTDIR)$(PREFIX)/share/clawsup/profile.schema.json'
 
 .PHONY: uninstall
 uninstall: ## remove what install put there
@@ -88,14 +90,15 @@ test: ## run everything: quick checks, then all tests under the race detector
 lint-quick: # what of lint takes seconds
 	@echo "gofmt"; files=$$(gofmt -l .); [[ -z $$files ]] || { echo "not as gofmt would have it:" $$files >&2; exit 1; }
 	@echo "go vet"; go vet ./...
-	@echo "shellcheck"; shellcheck -x $$(grep -rlIE --exclude-dir=.git --exclude-dir=bin --exclude-dir=out --exclude-dir=testdata '^#!.*[/ ](ba)?sh( |$$)' . | sort)
+	@echo "shellcheck"; shellcheck -x -S warning -e SC1007 $$(grep -rlIE --exclude-dir=.git --exclude-dir=bin --exclude-dir=out --exclude-dir=testdata '^#!.*[/ ](ba)?sh( |$$)' . | sort)
 
 .PHONY: lint
 lint: ## all static checks: gofmt, vet, shellcheck, staticcheck, govulncheck
 	@packaging/deps --go $(DEPS_BUILD) shellcheck
 	@$(MAKE) lint-quick
 	@echo "staticcheck"; go run $(STATICCHECK) ./...
-	@echo "govulncheck"; packaging/vulncheck go run $(GOVULNCHECK) ./...
+	@echo "govulncheck"; GOBIN='$(CURDIR)/out' go install $(GOVULNCHECK)
+	@packaging/vulncheck out/govulncheck ./...
 
 .PHONY: bench
 bench: ## measure start-up beside bwrap, runc, crun, firejail and unshare; writes out/bench.json

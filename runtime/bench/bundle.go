@@ -26,11 +26,13 @@ const (
 type bundle struct {
 	dir   string // holds config.json and rootfs
 	group string // parent of the containers' control groups
+	slice string // the same for clawsup
 }
 
 // newBundle writes the bundle below dir.
 func newBundle(dir string) (*bundle, error) {
-	b := &bundle{dir: dir, group: fmt.Sprintf("/clawsup-bench-%d", os.Getpid())}
+	group := fmt.Sprintf("/clawsup-bench-%d", os.Getpid())
+	b := &bundle{dir: dir, group: group, slice: group + ".slice"}
 	// The container's root is nobody's on the host, and has to get to its root.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
@@ -142,13 +144,23 @@ func filter() (*specs.LinuxSeccomp, error) {
 	}, nil
 }
 
-// remove removes the control groups that the runtimes made above their leaves.
+// config writes a configuration with which clawsup keeps to the benchmark's own
+// folder and control group, and else does what it does without one.
+func (b *bundle) config() (string, error) {
+	file := filepath.Join(b.dir, "clawsup.toml")
+	text := fmt.Sprintf("state_dir = %q\nrun_dir = %q\ncgroup_parent = %q\n", filepath.Join(b.dir, "state"), filepath.Join(b.dir, "run"), b.slice)
+	return file, os.WriteFile(file, []byte(text), 0o644)
+}
+
+// remove removes the control groups that were made above the containers' own.
 func (b *bundle) remove() {
-	dirs, err := filepath.Glob("/sys/fs/cgroup/*" + b.group)
-	if err != nil {
-		return
-	}
-	for _, dir := range append(dirs, "/sys/fs/cgroup"+b.group) {
-		_ = os.Remove(dir)
+	for _, group := range []string{b.group, b.slice} {
+		dirs, err := filepath.Glob("/sys/fs/cgroup/*" + group)
+		if err != nil {
+			continue
+		}
+		for _, dir := range append(dirs, "/sys/fs/cgroup"+group) {
+			_ = os.Remove(dir)
+		}
 	}
 }

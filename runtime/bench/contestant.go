@@ -42,10 +42,6 @@ func contestants(b *bundle, clawsup, config string, crun thread) []contestant {
 			return []string{"--root", filepath.Join(b.dir, root), "run", "--bundle", b.dir, b.id(root, n)}
 		}
 	}
-	var global []string
-	if config != "" {
-		global = []string{"--config", config}
-	}
 	return []contestant{
 		{name: unit, gives: "nothing", program: command, args: always()},
 		{name: "unshare", gives: "namespaces", program: "unshare",
@@ -61,7 +57,7 @@ func contestants(b *bundle, clawsup, config string, crun thread) []contestant {
 		{name: "crun", gives: "namespaces, root, filter, cgroup", program: "crun", args: oci("crun"), on: crun},
 		{name: "runc", gives: "namespaces, root, filter, cgroup", program: "runc", args: oci("runc")},
 		{name: "clawsup", gives: "all layers", program: clawsup,
-			args: always(append(global, "run", "--", command)...)},
+			args: always("--config", config, "run", "--", command)},
 	}
 }
 

@@ -88,7 +88,7 @@ func run(ctx context.Context, args []string) error {
 	short := flags.Bool("quick", false, "fewer rounds, and fail when a promise is broken")
 	file := flags.String("json", "", "write all figures to this `file`")
 	program := flags.String("clawsup", "bin/clawsup", "the clawsup `program` to measure")
-	config := flags.String("config", "", "configuration `file` for clawsup; empty means its default")
+	config := flags.String("config", "", "configuration `file` for clawsup; without one it keeps to a folder of its own")
 	only := flags.String("only", "", "measure only these contestants, a comma-separated `list`")
 	rounds := flags.Int("rounds", 0, "this many rounds instead of the default `number`")
 	_ = flags.Parse(args)
@@ -116,6 +116,11 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer bundle.remove()
+	if *config == "" {
+		if *config, err = bundle.config(); err != nil {
+			return err
+		}
+	}
 	absolute, err := filepath.Abs(*program)
 	if err != nil {
 		return err
