@@ -26,6 +26,7 @@ import (
 const DefaultConfig = "/etc/clawsup/clawsup.toml"
 
 // libDir is where distributions put programs that nobody starts by hand.
+// Beside bin, there may be another one (make install).
 const libDir = "/usr/lib/clawsup"
 
 // maxConfig bounds the file, in bytes.
@@ -89,7 +90,7 @@ func DefaultsFor(executable string) Config {
 		CgroupParent:   runtime.DefaultGroup,
 		UIDBase:        runtime.DefaultUIDBase,
 		Slots:          runtime.DefaultSlots,
-		SkillPaths:     []string{"/etc/clawsup/skills", "/usr/share/clawsup/skills"},
+		SkillPaths:     []string{"/etc/clawsup/skills", "/usr/local/share/clawsup/skills", "/usr/share/clawsup/skills"},
 		ProfilePaths:   []string{"/etc/clawsup/profiles"},
 		DefaultProfile: "default",
 		Init:           companion(executable, "clawsup-init"),
@@ -98,11 +99,15 @@ func DefaultsFor(executable string) Config {
 	}
 }
 
-// companion finds a program beside the running one, else where packages put it.
+// companion finds a program beside the running one, in the lib/clawsup of its
+// prefix, else where packages put it.
 func companion(executable, name string) string {
-	beside := filepath.Join(filepath.Dir(executable), name)
-	if _, err := os.Stat(beside); executable != "" && err == nil {
-		return beside
+	dir := filepath.Dir(executable)
+	for _, there := range []string{dir, filepath.Join(filepath.Dir(dir), "lib", "clawsup")} {
+		file := filepath.Join(there, name)
+		if _, err := os.Stat(file); executable != "" && err == nil {
+			return file
+		}
 	}
 	return filepath.Join(libDir, name)
 }

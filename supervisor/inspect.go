@@ -49,7 +49,7 @@ func (s *Supervisor) inspectSpec(k *skills.Skill) (runtime.Spec, error) {
 // The error is about the skill where that is at fault.
 func (s *Supervisor) inspect(ctx context.Context, k *skills.Skill) (skills.Manifest, error) {
 	var none skills.Manifest
-	if err := checkProgram(s.Config.Inspect); err != nil {
+	if err := CheckProgram(s.Config.Inspect); err != nil {
 		return none, &runtime.Error{Step: runtime.StepSpec, Err: err}
 	}
 	spec, err := s.inspectSpec(k)
@@ -124,8 +124,8 @@ func question(ctx context.Context, box *runtime.Sandbox, call runtime.Call) (res
 	return result, bufs[1].Bytes(), bufs[2].Bytes(), err
 }
 
-// checkProgram refuses a program that somebody but root could have written.
-func checkProgram(file string) error {
+// CheckProgram refuses a program that somebody but root could have written.
+func CheckProgram(file string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(file, &st); err != nil {
 		return fmt.Errorf("%w; it is installed beside clawsup", &os.PathError{Op: "stat", Path: file, Err: err})

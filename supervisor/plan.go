@@ -65,13 +65,10 @@ func MakePlan(in Ingredients) (*Plan, error) {
 			Read:     slices.Clone(profile.Files.Read),
 			ProcPids: profile.Files.Proc == profiles.ProcPids,
 		},
-		Groups: slices.Clone(profile.Seccomp.Groups),
+		Groups: SeccompGroups(profile),
 	}
 	p.Request.Args = slices.Clone(in.Request.Args)
 	p.Call.Dir = rootfs.TmpDir
-	if profile.Network.Loopback {
-		p.Groups = append(p.Groups, string(seccomp.Loopback))
-	}
 	for _, step := range []func(*Ingredients) error{p.limits, p.workspace, p.command, p.environment, p.layers} {
 		if err := step(&in); err != nil {
 			return nil, err
@@ -81,6 +78,15 @@ func MakePlan(in Ingredients) (*Plan, error) {
 	p.Facts = p.facts()
 	p.Digest = p.digest()
 	return p, nil
+}
+
+// SeccompGroups are the groups of the system call table that a profile means.
+func SeccompGroups(profile *profiles.Profile) []string {
+	groups := slices.Clone(profile.Seccomp.Groups)
+	if profile.Network.Loopback {
+		groups = append(groups, string(seccomp.Loopback))
+	}
+	return groups
 }
 
 // limits takes the profile's; a timeout can only shorten.

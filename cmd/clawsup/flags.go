@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"flag"
+	"strings"
+	"time"
+
+	"github.com/clawsup/clawsup/profiles"
+	"github.com/clawsup/clawsup/supervisor"
+)
+
+// callFlagsUsage is what the manuals of run and run-skill share.
+const callFlagsUsage = `
+  --profile P      what the box may see and use: a name or a file; see 'clawsup profile list'
+  --workspace DIR  shown at /workspace, read-only or writable as the profile says
+  --stdin FILE     standard input from a file or FIFO; default: clawsup's own
+  --timeout D      end the call after D ("30s", "5m"): at most the profile's wall_time
+  --session S      a name for what belongs together; part of the plan
+  --json           print one object about the run on standard output; what the
+                   tool writes, to either stream, then goes to standard error
+  --raw            let the tool's bytes through to a terminal as they are; without
+                   it everything but text and colours is shown as \x1b and the like
+
+Streams are live. The first Ctrl-C goes to the tool, the second stops the call.
+
+Exit status: the tool's own, or
+    2  the command line is wrong, or you are not root
+  122  output-limit: the tool wrote more than stdout or stderr may hold
+  123  pids-limit: too many processes
+  124  timed-out: wall clock or CPU time is over
+  125  sandbox-error: the sandbox failed, nothing is known of the tool
+  126  denied: the profile or a person said no, nothing ran
+  127  the command, or a program that the skill requires, is not in the box
+  137  out-of-memory
+  128 + n  signalled: signal n ended the tool; stopped: you sent signal n
+Where it is not the tool's own, a line on standard error says why. A tool can
+exit with any of these too: --json tells them apart.
+`
+
+// callFlags are the flags of run and run-skill.
+type callFlags struct {
+	request supervisor.Request
+	stdin   string
+	timeout string
+	json    bool
+	raw     bool
+
+	stdinSet bool
+}
+
+func (f *callFlags) set(s *flag.FlagSet) *flag.FlagSet {
+	s.StringVar(&f.request.Profile, "profile", "", "")
+	s.Func("workspace", "", func(v string) error {
+		if v == "" {
+			return usagef("the name of the workspace is empty")
+		}
+		f.request.Workspace = v
+		return nil
+	})
+	s.StringVar(&f.request.Session, "session", "", "")
+	s.Func("stdin", "", func(v string) error { f.stdin, f.stdinSet = v, true; return nil })
+	s.StringVar(&f.timeout, "timeout", "", "")
+	s.BoolVar(&f.json, "json", false, "")
+	s.BoolVar(&f.raw, "raw", false, "")
+	return s
+}
+
+// check reads what package flag left as text.
+func (f *callFlags) check() error {
+	if f.timeout == "" {
+		return nil
+	}
+	d, err := profiles.ParseDuration(f.timeout)
+	if err != nil {
+		return usagef("--timeout: %s", strings.TrimPrefix(err.Error(), "profiles: "))
+	}
+	if d <= 0 {
+		return usagef("--timeout: it must be longer than nothing")
+	}
+	f.request.Timeout = time.Duration(d)
+	return nil
+}

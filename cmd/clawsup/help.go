@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+const helpUsage = `usage: clawsup help [COMMAND]
+
+Explains a command, or lists them all.
+`
+
+func helpCommand() *command {
+	return &command{
+		name:     "help",
+		synopsis: "explain a command",
+		usage:    helpUsage,
+		execute: func(p *program, args []string) int {
+			switch {
+			case len(args) == 0:
+				fmt.Fprint(p.stdout, overview())
+				return exitOK
+			case args[0] == "help", strings.HasPrefix(args[0], "-"):
+				fmt.Fprint(p.stdout, helpUsage)
+				return exitOK
+			}
+			c, err := find(args[0])
+			if err != nil {
+				return p.mistaken(nil, err)
+			}
+			fmt.Fprint(p.stdout, c.usage)
+			return exitOK
+		},
+	}
+}
+
+// overview is what clawsup says about itself as a whole.
+func overview() string {
+	var b strings.Builder
+	b.WriteString("clawsup runs what strangers wrote in a throwaway sandbox and says what happened.\n\n" +
+		"usage: clawsup [--config FILE] [--log-level LEVEL] COMMAND ...\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.synopsis)
+	}
+	b.WriteString(`
+  --config FILE      configuration; default /etc/clawsup/clawsup.toml, if it is there
+  --log-level LEVEL  what goes to standard error: error, warning (default), info, debug
+
+Begin with:
+  sudo clawsup doctor                            what this host can enforce
+  sudo clawsup run -- id                         a look around in the box
+  sudo clawsup run-skill ./csv-summary < a.csv   a skill, on your data
+`)
+	return b.String()
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/runtime/layer"
+	"github.com/clawsup/clawsup/runtime/wire"
+	"github.com/clawsup/clawsup/supervisor"
+	"github.com/clawsup/clawsup/supervisor/visible"
+)
+
+// outcome is what happened to a call, and what is known of it.
+type outcome struct {
+	flags  *callFlags
+	plan   *supervisor.Plan // nil: it did not get that far
+	result runtime.Result
+	signal unix.Signal // the last that clawsup got; 0: none
+}
+
+// statuses are the exit statuses of calls that did not end by themselves.
+var statuses = map[runtime.Status]int{
+	runtime.OutputLimit:  122,
+	runtime.PidsLimit:    123,
+	runtime.TimedOut:     124,
+	runtime.SandboxError: 125,
+	runtime.Denied:       126,
+	runtime.OutOfMemory:  137,
+}
+
+// exitNotFound is that of a sandbox-error because a program is not in the box.
+const exitNotFound = 127
+
+// exitStatus is the table that 'clawsup help run' prints.
+func (o *outcome) exitStatus() int {
+	r := &o.result
+	switch {
+	case r.Status == runtime.Exited:
+		return r.ExitCode
+	case r.Status == runtime.Signalled:
+		return 128 + int(unix.SignalNum(r.Signal))
+	case r.Status == runtime.Stopped:
+		return 128 + int(o.signal)
+	case r.Status == runtime.SandboxError && programMissing[r.Step]:
+		return exitNotFound
+	}
+	return statuses[r.Status]
+}
+
+// programMissing are the steps that fail when the box lacks a program.
+var programMissing = map[runtime.Step]bool{
+	wire.StepLookup:   true,
+	wire.StepRequires: true,
+}
+
+// hints say by step what an operator can do about a sandbox-error.
+var hints = map[runtime.Step]string{
+	runtime.StepSlot:      "see 'clawsup doctor'",
+	runtime.StepCgroup:    "see 'clawsup doctor'",
+	runtime.StepMount:     "see 'clawsup doctor'",
+	runtime.StepContainer: "see 'clawsup doctor'",
+	runtime.StepInit:      "see 'clawsup doctor'; a very small memory limit can be the cause too",
+	wire.StepRequires:     "install it on this host, or use a profile whose rootfs has it",
+	wire.StepLookup:       "the box has the host's system directories, a skill at /skill, a workspace at /workspace",
+	runtime.StepReport:    "run it again with --log-level debug, and report it if it stays",
+}
+
+// limitKeys say by status which keys of the profile bound the call.
+var limitKeys = map[runtime.Status]string{
+	runtime.OutOfMemory: "limits.memory",
+	runtime.PidsLimit:   "limits.pids",
+}
+
+// bound names the limit that ended the call, its value and who set it.
+func (o *outcome) bound() string {
+	if o.plan == nil {
+		return ""
+	}
+	l := &o.plan.Profile.Profile.Limits
+	key, value := limitKeys[o.result.Status], ""
+	switch o.result.Status {
+	case runtime.OutOfMemory:
+		value = l.Memory.String()
+	case runtime.PidsLimit:
+		value = fmt.Sprint(l.Pids)
+	case runtime.OutputLimit:
+		key, value = "limits.stderr", l.Stderr.String()
+		if o.result.Usage.Stdout >= int64(l.Stdout) {
+			key, value = "limits.stdout", l.Stdout.String()
+		}
+	case runtime.TimedOut:
+		key, value = "limits.cpu_time", l.CPUTime.String()
+		if o.result.Usage.Wall >= o.plan.Call.WallTime {
+			if o.plan.Request.Timeout > 0 {
+				return "(set by --timeout)"
+			}
+			key, value = "limits.wall_time", l.WallTime.String()
+		}
+	default:
+		return ""
+	}
+	return fmt.Sprintf("(%s = %s, set in %s)", key, value, visible.Text(o.plan.Profile.Origin[key]))
+}
+
+// message is the cause in a line or a few.
+func (o *outcome) message() string {
+	r := &o.result
+	text := r.Message
+	switch r.Status {
+	case runtime.Signalled:
+		text = "the tool was ended by " + r.Signal
+	case runtime.Stopped:
+		if o.signal != 0 {
+			text = "by " + unix.SignalName(o.signal)
+		}
+	case runtime.SandboxError:
+		text = fmt.Sprintf("%s: %s", r.Step, text)
+	}
+	return strings.TrimSpace(text + " " + o.bound())
+}
+
+// report says what happened and gives the exit status.
+func (p *program) report(o *outcome) int {
+	if o.flags.json {
+		// An error of our own standard output can be told to nobody.
+		_ = json.NewEncoder(p.stdout).Encode(o.object())
+	}
+	if o.result.Status != runtime.Exited {
+		lines := strings.Split(o.message(), "\n")
+		fmt.Fprintf(p.stderr, "clawsup: %s: %s\n", o.result.Status, visible.Line(lines[0]))
+		for _, line := range lines[1:] {
+			fmt.Fprintf(p.stderr, "  %s\n", visible.Line(strings.TrimSpace(line)))
+		}
+		if hint := hints[o.result.Step]; o.result.Status == runtime.SandboxError && hint != "" {
+			fmt.Fprintf(p.stderr, "hint: %s\n", hint)
+		}
+	}
+	return o.exitStatus()
+}
+
+// object is what --json prints: the result, and what it is about.
+type object struct {
+	runtime.Result
+	Profile *profileObject `json:"profile"` // null where it did not get that far
+	Skill   *skillObject   `json:"skill"`   // null for a raw command
+	Plan    string         `json:"plan,omitempty"`
+}
+
+type profileObject struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+	Source string `json:"source"`
+}
+
+type skillObject struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+	Source string `json:"source"`
+}
+
+func (o *outcome) object() object {
+	j := object{Result: o.result}
+	j.Message = ""
+	if o.result.Status != runtime.Exited {
+		j.Message = o.message()
+	}
+	if j.Layers == nil {
+		j.Layers = []layer.Report{}
+	}
+	if o.plan == nil {
+		return j
+	}
+	j.Plan = o.plan.Digest
+	j.Profile = &profileObject{o.plan.Profile.Profile.Name, o.plan.Profile.Digest, o.plan.Profile.Source}
+	if k := o.plan.Skill; k != nil {
+		j.Skill = &skillObject{k.Name, k.Digest, k.Source}
+	}
+	return j
+}
