@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ func takeInventory(t testing.TB, h *Host) inventory {
 		}
 	}
 	_ = f.Close()
+	goruntime.GC() // libcontainer leaves the FIFO of a failed start to the collector
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)

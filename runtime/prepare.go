@@ -132,6 +132,9 @@ func (s *Sandbox) devices(spec *Spec) ([]cgroup.Device, error) {
 	seen := map[cgroup.Device]bool{}
 	for _, p := range paths {
 		devices, err := cgroup.DevicesBehind(p)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // the mount will say so
+		}
 		if err != nil {
 			return nil, err
 		}
