@@ -16,10 +16,13 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/clawsup/clawsup/supervisor"
 )
 
 const module = "github.com/clawsup/clawsup"
@@ -149,7 +152,9 @@ func floor(dir string) int {
 }
 
 func TestDependenciesPointDown(t *testing.T) {
-	for dir, pkg := range sources(t, parser.ImportsOnly) {
+	all := sources(t, parser.ImportsOnly)
+	delete(all, ".") // this file stands above them
+	for dir, pkg := range all {
 		for name, syntax := range pkg {
 			for _, spec := range syntax.Imports {
 				imported, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), module+"/")
@@ -275,5 +280,33 @@ func TestEveryPromiseIsTested(t *testing.T) {
 	}
 	if promises == 0 {
 		t.Error("docs/SPECIFICATION.md promises nothing")
+	}
+}
+
+// What packaging/clawsup.toml shows are the keys that there are, and the
+// defaults that they have.
+func TestExampleConfigurationShowsTheDefaults(t *testing.T) {
+	text, err := os.ReadFile("packaging/clawsup.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "clawsup.toml")
+	if err := os.WriteFile(file, regexp.MustCompile(`(?m)^#(\w+ = )`).ReplaceAll(text, []byte("$1")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := supervisor.LoadConfig(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := supervisor.DefaultsFor("/usr/local/bin/clawsup")
+	// where these are depends on what is installed
+	want.Init, want.Inspect = got.Init, got.Inspect
+	origin := got.Origin
+	got.Origin = want.Origin
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	if fields := reflect.TypeFor[supervisor.Config]().NumField() - 1; len(origin) != fields {
+		t.Errorf("the example has %d keys, the configuration %d", len(origin), fields)
 	}
 }
