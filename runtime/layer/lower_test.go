@@ -68,8 +68,8 @@ func TestLower(t *testing.T) {
 			states:  map[Layer]State{CgroupMemory: Missing, CgroupIO: Missing},
 			missing: []Layer{CgroupMemory, CgroupSwap, CgroupPids, CgroupCPU, CgroupIO}},
 		{name: "no controllers, all given up", wish: All,
-			host:   lackingHost(7, MemoryController, SwapAccounting, PidsController, CPUController, IOController),
-			given:  Of(CgroupMemory, CgroupSwap, CgroupPids, CgroupCPU, CgroupIO), abi: 7,
+			host:  lackingHost(7, MemoryController, SwapAccounting, PidsController, CPUController, IOController),
+			given: Of(CgroupMemory, CgroupSwap, CgroupPids, CgroupCPU, CgroupIO), abi: 7,
 			states: map[Layer]State{CgroupMemory: Lowered, CgroupSwap: Lowered, CgroupPids: Lowered}},
 	}
 	for _, test := range tests {
