@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -171,23 +172,22 @@ func giveCall(t testing.TB, box *Sandbox, call Call, stdin string) output {
 		}
 		fds[i] = [2]*os.File{r, w}
 	}
-	go func() {
+	var streams sync.WaitGroup
+	streams.Go(func() {
 		_, _ = io.WriteString(fds[0][1], stdin)
 		_ = fds[0][1].Close()
-	}()
+	})
 	var bufs [3]bytes.Buffer
-	done := make(chan struct{})
 	for _, i := range []int{1, 2} {
-		go func() {
+		streams.Go(func() {
 			_, _ = io.Copy(&bufs[i], fds[i][0])
-			done <- struct{}{}
-		}()
+			_ = fds[i][0].Close()
+		})
 	}
 	result := box.Run(context.Background(), call, Stdio{fds[0][0], fds[1][1], fds[2][1]}, nil)
 	for _, f := range []*os.File{fds[0][0], fds[1][1], fds[2][1]} {
 		_ = f.Close()
 	}
-	<-done
-	<-done
+	streams.Wait()
 	return output{result, bufs[1].String(), bufs[2].String()}
 }
