@@ -60,6 +60,9 @@ func askOn(ctx context.Context, p *Plan, tty *os.File) error {
 	if err := flushInput(tty); err != nil {
 		return fmt.Errorf("the terminal's input could not be emptied: %w", err)
 	}
+	if _, err := tty.WriteString(prompt); err != nil {
+		return fmt.Errorf("the question could not be put: %w", err)
+	}
 	type line struct {
 		text []byte
 		err  error
@@ -71,11 +74,13 @@ func askOn(ctx context.Context, p *Plan, tty *os.File) error {
 	}()
 	select {
 	case <-ctx.Done():
+		fmt.Fprintln(tty) // what follows begins a line of its own
 		return errors.New("interrupted before there was an answer")
 	case l := <-typed:
 		switch {
 		case l.err != nil:
-			return errors.New("the terminal was closed without an answer")
+			fmt.Fprintln(tty)
+			return errors.New("the terminal's input ended without an answer")
 		case string(l.text) != "yes\n":
 			return errors.New("the answer was not yes")
 		}
@@ -83,13 +88,15 @@ func askOn(ctx context.Context, p *Plan, tty *os.File) error {
 	}
 }
 
-// question is the plan as it is shown.
+const prompt = "Type yes, the whole word, to let it run. Anything else is a no: "
+
+// question is the plan as it is shown, without the prompt.
 func (p *Plan) question() []byte {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, "\nclawsup: may this run?")
 	fmt.Fprintln(&b)
 	WriteFacts(&b, p)
-	fmt.Fprintf(&b, "\nType yes, the whole word, to let it run. Anything else is a no: ")
+	fmt.Fprintln(&b)
 	return b.Bytes()
 }
 

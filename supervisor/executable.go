@@ -95,7 +95,7 @@ func (v view) resolve(path string) (box, host string, ok bool) {
 			if !v.above(next) {
 				return "", "", false
 			}
-			at = next // a directory that only leads to a place
+			at = next // a directory that leads to a place, or one in memory
 			continue
 		}
 		to, err := os.Readlink(source)
@@ -114,9 +114,9 @@ func (v view) resolve(path string) (box, host string, ok bool) {
 	return at, v.host(at), v.host(at) != ""
 }
 
-// above reports whether a place lies below path.
+// above reports whether path is a place or leads to one.
 func (v view) above(path string) bool {
-	return slices.ContainsFunc(v, func(s shownAt) bool { return strings.HasPrefix(s.place, path+"/") })
+	return slices.ContainsFunc(v, func(s shownAt) bool { return strings.HasPrefix(s.place+"/", path+"/") })
 }
 
 // find gives the executable that a command means in the box.

@@ -25,6 +25,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -103,7 +104,11 @@ func (s *Set) sink(n int, out *os.File, raw bool) (*os.File, error) {
 	return w, nil
 }
 
-// Close waits until everything the tool wrote is passed on, or ctx is done.
+// grace is how long output may still take when its reader is out of patience.
+const grace = time.Second
+
+// Close waits until everything the tool wrote is passed on, or until a second
+// after ctx is done.
 func (s *Set) Close(ctx context.Context) error {
 	s.release()
 	done := make(chan struct{})
@@ -115,6 +120,11 @@ func (s *Set) Close(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+		return nil
+	case <-time.After(grace):
 		return errors.New("the rest of the output was given up")
 	}
 }
