@@ -87,6 +87,7 @@ func child(t testing.TB, what, groups string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Env = append(os.Environ(), childEnv+"="+what, groupsEnv+"="+groups)
 	cmd.Dir = t.TempDir()
+	cmd.WaitDelay = 10 * time.Second // for descendants that hold its output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
