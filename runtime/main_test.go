@@ -50,6 +50,13 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	_ = os.Chmod(dir, 0o755)
 	initProgram = os.Getenv("CLAWSUP_INIT")
+	if initProgram == "" && os.Getenv("CLAWSUP_VM") != "" { // no toolchain there; it was built from this tree
+		initProgram, err = exec.LookPath("clawsup-init")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	if initProgram == "" {
 		initProgram = filepath.Join(dir, "clawsup-init")
 		build := exec.Command("go", "build", "-o", initProgram, "../cmd/clawsup-init")

@@ -93,6 +93,13 @@ func raw(trap, a1, a2, a3 uintptr) error {
 	return errnoOf(e)
 }
 
+// masked tells whether a file is /dev/null by another name: opening it works
+// and leads nowhere.
+func masked(file string) bool {
+	var st unix.Stat_t
+	return unix.Stat(file, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
+}
+
 func socket(domain, kind, proto int) error {
 	_, err := unix.Socket(domain, kind, proto)
 	return err
@@ -107,7 +114,12 @@ func cstr(s string) uintptr {
 }
 
 var probes = map[string]probe{
-	"write": func(a []string) error { return os.WriteFile(a[0], []byte("owned"), 0o666) },
+	"write": func(a []string) error {
+		if masked(a[0]) {
+			return errors.New("masked")
+		}
+		return os.WriteFile(a[0], []byte("owned"), 0o666)
+	},
 	"append": func(a []string) error {
 		f, err := os.OpenFile(a[0], os.O_WRONLY|os.O_APPEND, 0)
 		if err == nil {
@@ -117,9 +129,15 @@ var probes = map[string]probe{
 	},
 	"truncate": func(a []string) error { return os.Truncate(a[0], 0) },
 	"remove":   func(a []string) error { return os.Remove(a[0]) },
-	"read":     func(a []string) error { _, err := os.ReadFile(a[0]); return err },
-	"list":     func(a []string) error { _, err := os.ReadDir(a[0]); return err },
-	"exec":     func(a []string) error { return exec.Command(a[0]).Run() },
+	"read": func(a []string) error {
+		if masked(a[0]) {
+			return errors.New("masked")
+		}
+		_, err := os.ReadFile(a[0])
+		return err
+	},
+	"list": func(a []string) error { _, err := os.ReadDir(a[0]); return err },
+	"exec": func(a []string) error { return exec.Command(a[0]).Run() },
 
 	// Modes that would come out of a writable workspace.
 	"setuid": func(a []string) error {

@@ -76,7 +76,7 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 	r.Usage.Wall = time.Since(begin)
 	cancel()
 	guards.Wait()
-	stats := s.account(&r, outcome)
+	stats := s.account(&r, outcome, before)
 	cause, detail := end.cause()
 	switch {
 	case cause != nil:
@@ -223,8 +223,9 @@ func (s *Sandbox) forward(watch context.Context, signals <-chan unix.Signal) {
 	}
 }
 
-// account fills in what the call used, from init's counts and the cgroup's.
-func (s *Sandbox) account(r *Result, o *wire.Outcome) cgroup.Stats {
+// account fills in what the call used, from init's counts and the cgroup's;
+// before is the CPU time that the box took before its call.
+func (s *Sandbox) account(r *Result, o *wire.Outcome, before time.Duration) cgroup.Stats {
 	if o != nil {
 		r.Usage.User, r.Usage.System = o.User, o.System
 		r.Usage.Written, r.Usage.MemoryFiles = o.Written, o.Memory
@@ -235,8 +236,10 @@ func (s *Sandbox) account(r *Result, o *wire.Outcome) cgroup.Stats {
 		return stats // what could not be measured stays zero
 	}
 	r.Usage.MemoryPeak, r.Usage.PidsPeak = int64(stats.MemoryPeak), int64(stats.PidsPeak)
-	if o == nil { // killed from outside: the group knows, with what preparation took
-		r.Usage.User, r.Usage.System = stats.User, stats.System
+	if o == nil { // killed from outside: only the group knows
+		total := max(stats.CPU-before, 0)
+		r.Usage.System = min(stats.System, total)
+		r.Usage.User = total - r.Usage.System
 	}
 	return stats
 }
