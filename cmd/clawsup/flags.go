@@ -13,7 +13,7 @@ import (
 
 // callFlagsUsage is what the manuals of run and run-skill share.
 const callFlagsUsage = `
-  --profile P      what the box may see and use: a name or a file; see 'clawsup profile list'
+  --profile P      what the box may see and use, a name or a file: 'clawsup profile list'
   --workspace DIR  shown at /workspace, read-only or writable as the profile says
   --stdin FILE     standard input from a file or FIFO; default: clawsup's own
   --timeout D      end the call after D ("30s", "5m"): at most the profile's wall_time

@@ -49,9 +49,10 @@ func overview() string {
   --log-level LEVEL  what goes to standard error: error, warning (default), info, debug
 
 Begin with:
-  sudo clawsup doctor                            what this host can enforce
-  sudo clawsup run -- id                         a look around in the box
-  sudo clawsup run-skill ./csv-summary < a.csv   a skill, on your data
+  sudo clawsup doctor                 what this host can enforce
+  sudo clawsup run -- ls -la /        a look around in a box
+  sudo clawsup run-skill csv-summary -- summary - < sales.csv
+                                      a skill, on your data
 `)
 	return b.String()
 }

@@ -120,7 +120,9 @@ func (o *outcome) message() string {
 			text = "by " + unix.SignalName(o.signal)
 		}
 	case runtime.SandboxError:
-		text = fmt.Sprintf("%s: %s", r.Step, text)
+		if r.Step != runtime.StepSpec { // what was asked for can't be: no step was taken
+			text = fmt.Sprintf("%s: %s", r.Step, text)
+		}
 	}
 	return strings.TrimSpace(text + " " + o.bound())
 }

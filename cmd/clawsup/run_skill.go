@@ -18,9 +18,9 @@ After -- comes a script of its scripts/ folder ("run.py", or "run"), or any
 command that is in the box. A skill with one script needs no name.
 ` + callFlagsUsage + `
 Examples:
-  clawsup run-skill ./csv-summary < numbers.csv
-  clawsup run-skill --workspace . git-changelog -- changelog --since v1.2
-  clawsup run-skill --json ./csv-summary -- python3 {baseDir}/scripts/run.py
+  clawsup run-skill csv-summary -- summary - < sales.csv
+  clawsup run-skill --workspace . git-changelog -- changelog
+  clawsup run-skill --json ./csv-summary -- python3 {baseDir}/scripts/summary.py -
 `
 
 func runSkillCommand() *command {

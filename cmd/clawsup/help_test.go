@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// TestHelp holds the manuals to testdata. They are read by people: 88 columns.
+func TestHelp(t *testing.T) {
+	texts := map[string]string{"clawsup": overview()}
+	for _, c := range commands() {
+		texts[c.name] = c.usage
+	}
+	for name, text := range texts {
+		golden := filepath.Join("testdata", name+".golden")
+		if *update {
+			if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text != string(want) {
+			t.Errorf("the manual of %s is not %s; if it should be: go test ./cmd/clawsup -run TestHelp -update", name, golden)
+		}
+		for n, line := range strings.Split(text, "\n") {
+			if len(line) > 88 || strings.TrimRight(line, " ") != line || strings.Contains(line, "\t") {
+				t.Errorf("%s line %d is longer than 88 columns, or ends in a space, or has a tab: %q", name, n+1, line)
+			}
+		}
+	}
+}
+
+// TestHelpNeedsNothing: no root, no configuration.
+func TestHelpNeedsNothing(t *testing.T) {
+	b := newBench(t, "")
+	b.write("clawsup.toml", "broken = ")
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"help", overview()},
+		{"--help", overview()},
+		{"-h", overview()},
+		{"help run", runUsage},
+		{"run --help", runUsage},
+		{"run -h", runUsage},
+		{"run-skill --json --help", runSkillUsage},
+		{"profile --help", profileUsage},
+		{"profile show --help", profileUsage},
+		{"doctor --help", doctorUsage},
+		{"version --help", versionUsage},
+		{"help help", helpUsage},
+		{"help --help", helpUsage},
+	} {
+		if got := b.nobody(strings.Fields(c.args)...); got.status != 0 || got.out != c.want || got.err != "" {
+			t.Errorf("%s: %+v", c.args, got)
+		}
+	}
+	if got := b.nobody("version"); got.status != 0 || !strings.HasPrefix(got.out, "clawsup v0.0.0-test, go1.") {
+		t.Errorf("version: %+v", got)
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	b := newBench(t, "")
+	for _, c := range []struct{ args, says string }{
+		{"", "usage: clawsup"},
+		{"runn -- ls", "did you mean run?"},
+		{"run_skill x", "did you mean run-skill?"},
+		{"frobnicate", "the commands are run-skill, run, "},
+		{"a\x1b[2J", `\x1b[2J`},
+		{"help docter", "did you mean doctor?"},
+		{"--confg x run -- ls", "did you mean --config?"},
+		{"run --profle x -- ls", "did you mean --profile?"},
+		{"run --zzzzzzz -- ls", "there is no flag --zzzzzzz\n"},
+		{"run ls", "put -- before the command"},
+		{"run --", "there is no command to run"},
+		{"run", "there is no command to run"},
+		{"run --timeout 5 -- ls", `write "5s"`},
+		{"run --timeout 0s -- ls", "longer than nothing"},
+		{"run --timeout -1s -- ls", "not a span of time"},
+		{"run --timeout", "needs an argument"},
+		{"run --json=maybe -- ls", "invalid boolean value"},
+		{"run --workspace= -- ls", "workspace is empty"},
+		{"run-skill", "there is no skill to run"},
+		{"run-skill -- x", "there is no skill to run"},
+		{"run-skill a b", "put -- before what the skill runs"},
+		{"profile", "list, show, check or schema"},
+		{"profile lst", "did you mean list?"},
+		{"profile show", "needs a profile"},
+		{"profile show a b", "takes nothing more: b"},
+		{"profile list --seccomp", "--seccomp belongs to profile show"},
+		{"profile schema --json", "--json belongs to"},
+		{"doctor now", "takes no arguments"},
+		{"version now", "takes no arguments"},
+		{"run --log-level loud -- ls", "the levels are"},
+	} {
+		got := b.run("", strings.Split(c.args, " ")...)
+		if c.args == "" {
+			got = b.run("")
+		}
+		if got.status != exitUsage || !strings.Contains(got.err, c.says) || got.out != "" {
+			t.Errorf("%q: %+v; want %q", c.args, got, c.says)
+		}
+	}
+}
+
+func TestFlagsStandAnywhereBeforeTheCommand(t *testing.T) {
+	p := &program{}
+	var f callFlags
+	words, rest, err := parse(f.set(p.flags("x")), strings.Fields("--json skill --timeout 5s --workspace=/w -- a --json -- b"))
+	if err != nil || !f.json || f.timeout != "5s" || f.request.Workspace != "/w" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if strings.Join(words, " ") != "skill" || strings.Join(rest, " ") != "a --json -- b" {
+		t.Errorf("%q, %q", words, rest)
+	}
+}
