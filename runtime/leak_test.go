@@ -111,7 +111,7 @@ func (i inventory) same(t *testing.T, then inventory) {
 func TestNoLeakAfterManyRuns(t *testing.T) {
 	runs := 2000
 	if testing.Short() {
-		runs = 50
+		runs = 20
 	}
 	h := testHost(t)
 	spec := testSpec(t, h)
@@ -288,7 +288,7 @@ func TestPrepareKeepsNamespaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 20 {
+	for range 5 {
 		runCall(t, h, testSpec(t, h), testCall("true"), "")
 		for _, file := range []string{"/proc/self/ns/mnt", "/proc/thread-self/ns/mnt"} {
 			if got, err := os.Readlink(file); err != nil || got != want {
