@@ -63,6 +63,7 @@ func (h *Host) Prepare(ctx context.Context, spec Spec) (*Sandbox, error) {
 		{StepCgroup, s.makeGroup},
 		{StepContainer, s.makeContainer},
 		{StepInit, s.greet},
+		{StepCgroup, s.limitCPU},
 	}
 	for _, st := range steps {
 		if err := st.do(ctx, &spec); err != nil {
@@ -88,7 +89,8 @@ func (s *Sandbox) takeSlot(ctx context.Context, _ *Spec) error {
 	return os.Mkdir(s.slot.dir, 0o711)
 }
 
-// makeGroup makes the leaf with what the plan enforces of the limits.
+// makeGroup makes the leaf with what the plan enforces of the limits, but for
+// the processor's.
 func (s *Sandbox) makeGroup(_ context.Context, spec *Spec) error {
 	var l cgroup.Limits
 	g, on := spec.Group, spec.Layers.Enforce
@@ -98,9 +100,6 @@ func (s *Sandbox) makeGroup(_ context.Context, spec *Spec) error {
 	}
 	if on.Has(layer.CgroupPids) {
 		l.Pids = g.Pids
-	}
-	if on.Has(layer.CgroupCPU) {
-		l.CPU = g.CPU
 	}
 	if on.Has(layer.CgroupIO) {
 		l.ReadBps, l.WriteBps = g.DiskRead, g.DiskWrite
@@ -245,6 +244,15 @@ func (s *Sandbox) greet(ctx context.Context, _ *Spec) error {
 		return fmt.Errorf("clawsup-init speaks version %d and clawsup %d: install both from one build", hello.Protocol, wire.Protocol)
 	}
 	return nil
+}
+
+// limitCPU comes last: what prepares the box is trusted and short, and under
+// the tool's share it would wait for most of a period.
+func (s *Sandbox) limitCPU(_ context.Context, spec *Spec) error {
+	if !spec.Layers.Enforce.Has(layer.CgroupCPU) {
+		return nil
+	}
+	return s.leaf.Limit(cgroup.Limits{CPU: spec.Group.CPU})
 }
 
 // Close ends what is left of the box and removes it. It returns an *Error

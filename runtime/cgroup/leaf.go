@@ -46,7 +46,7 @@ func (p *Parent) Create(name string, limits Limits) (*Leaf, error) {
 			return nil, errors.Join(fmt.Errorf("create control group: %w", err), l.Delete())
 		}
 	}
-	err := l.limit(limits)
+	err := l.Limit(limits)
 	if err == nil {
 		err = l.openUsage()
 	}

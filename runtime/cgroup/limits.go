@@ -209,8 +209,9 @@ func (s shown) holds(content string) bool {
 	return false
 }
 
-// limit writes all limits of the leaf, reads them back and compares.
-func (l *Leaf) limit(limits Limits) error {
+// Limit writes limits of the leaf, reads them back and compares. Zero fields stay as they were: a leaf may be made with
+// some limits and get the rest once what is trusted in it is set up. The error is a [*LimitError].
+func (l *Leaf) Limit(limits Limits) error {
 	all, err := limits.settings(l.host.Version)
 	if err != nil {
 		return err
