@@ -274,14 +274,26 @@ def makes_device(kind, device):
     return go
 
 
+def is_empty(folder):
+    try:
+        return not os.listdir(folder)
+    except NotADirectoryError:
+        return False
+    except PermissionError:
+        return os.statvfs(folder).f_files == 1  # its root is all there is room for
+
+
 def setuid_mounts():
-    """Mounts on which a setuid program would count."""
+    """Mounts on which a setuid program would count. One that is read-only and
+    empty, as those that mask a folder of /proc are, can't hold any."""
     found = []
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as f:
         for line in f:
             fields = line.split()
-            if "nosuid" not in fields[5].split(","):
-                found.append(fields[4])
+            options = fields[5].split(",")
+            if "nosuid" in options or "ro" in options and is_empty(fields[4]):
+                continue
+            found.append(fields[4])
     return f"setuid counts on {' '.join(found)}" if found else None
 
 
