@@ -13,7 +13,7 @@ import (
 
 // callFlagsUsage is what the manuals of run and run-skill share.
 const callFlagsUsage = `
-  --profile P      what the box may see and use, a name or a file: 'clawsup profile list'
+  --profile P      what the box may see and use: a name, or a file
   --workspace DIR  shown at /workspace, read-only or writable as the profile says
   --stdin FILE     standard input from a file or FIFO; default: clawsup's own
   --timeout D      end the call after D ("30s", "5m"): at most the profile's wall_time
@@ -23,7 +23,10 @@ const callFlagsUsage = `
   --raw            let the tool's bytes through to a terminal as they are; without
                    it everything but text and colours is shown as \x1b and the like
 
-Streams are live. The first Ctrl-C goes to the tool, the second stops the call.
+Streams are live, each by itself: where both lead to one place, lines of standard
+output and standard error can change their order. What the tool writes is the
+tool's word, also if it looks like clawsup's. The first Ctrl-C goes to the tool,
+the second stops the call.
 
 Exit status: the tool's own, or
     2  the command line is wrong, or you are not root

@@ -74,6 +74,11 @@ func newBench(t *testing.T, more string) *bench {
 		if !t.Failed() {
 			b.clean()
 		}
+		// The group above the boxes stays when commands ended side by side or
+		// were killed: its name is always the same.
+		for _, dir := range b.groups("") {
+			_ = os.Remove(dir)
+		}
 	})
 	return b
 }
@@ -99,9 +104,8 @@ func (b *bench) clean() {
 			b.t.Errorf("box %s is left", e.Name())
 		}
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/*" + b.group, "/sys/fs/cgroup" + b.group} {
-		left, _ := filepath.Glob(pattern)
-		for _, dir := range left {
+	for _, dir := range b.groups("/*") {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			b.t.Errorf("control group %s is left", dir)
 		}
 	}
@@ -124,14 +128,26 @@ func (b *bench) clean() {
 	}
 }
 
-// processes are those whose control groups are this bench's.
+// groups are the directories of the bench's control group, or below it.
+func (b *bench) groups(below string) []string {
+	v1, _ := filepath.Glob("/sys/fs/cgroup/*" + b.group + below)
+	v2, _ := filepath.Glob("/sys/fs/cgroup" + b.group + below)
+	return append(v1, v2...)
+}
+
+// processes are those whose control groups are this bench's. One that is dead
+// and not yet reaped by process 1 is not counted.
 func (b *bench) processes() []string {
 	var left []string
 	files, _ := filepath.Glob("/proc/[0-9]*/cgroup")
 	for _, f := range files {
 		text, err := os.ReadFile(f)
-		if err == nil && strings.Contains(string(text), b.group) {
-			left = append(left, f)
+		if err != nil || !strings.Contains(string(text), b.group) {
+			continue
+		}
+		stat, err := os.ReadFile(filepath.Dir(f) + "/stat")
+		if err == nil && !strings.Contains(string(stat), ") Z ") {
+			left = append(left, string(stat))
 		}
 	}
 	return left
