@@ -32,7 +32,7 @@ foreach (
       (if .parent[$key] then . else .passed += 1 end) | del(.out[$key], .parent[$key])
     elif $e.Test and $e.Action == "skip" then
       .skipped += 1
-      | .skips += ["\($e.Package) \($e.Test): \(.out[$key] // [] | said | gsub("\\s+"; " ") | ltrimstr(" "))"]
+      | .skips += ["\($e.Package) \($e.Test): \(.out[$key] // [] | said | gsub("\\s+"; " ") | ltrimstr(" ") | rtrimstr(" "))"]
       | del(.out[$key], .parent[$key])
     elif $e.Test and $e.Action == "fail" then
       .print = "\(.out[$key] // [] | whole)"
@@ -43,13 +43,12 @@ foreach (
       | .broken["\($e.Package) "] = true
       | del(.out[$key], .parent[$key])
     elif $e.Action == "pass" then
-      .print = "ok  \t\($e.Package)\t\($e.Elapsed)s\n" | del(.out[$key])
+      .print = "ok  \t\($e.Package)\t\($e.Elapsed * 1000 | round / 1000)s\n" | del(.out[$key])
     elif $e.Action == "skip" then
       del(.out[$key])
     elif $e.Action == "fail" and $e.Package then
       # with what tests said that never came to an end
       .print = ([.out | to_entries[] | select(.key | startswith($e.Package + " ")) | .value | whole] | join(""))
-       
       | if .broken[$key] then . else .failed += 1 | .bad += [$e.Package] end
       | .out |= with_entries(select(.key | startswith($e.Package + " ") | not))
     elif $e.Action == "end" then
