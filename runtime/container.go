@@ -25,15 +25,20 @@ var shownProc = map[string]bool{
 	"sys": true, "sysvipc": true,
 }
 
+// keptProc are those that stay where a box is to see nothing but its own
+// processes. subset=pid of proc(5) would leave out sys as well, in which
+// libcontainer looks up the last capability once the new /proc is in place.
+var keptProc = map[string]bool{"self": true, "thread-self": true, "mounts": true, "net": true, "sys": true}
+
 // maskedProc lists what of the host's /proc a box must not see.
-func maskedProc() ([]string, error) {
+func maskedProc(shown map[string]bool) ([]string, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
 	}
 	var masked []string
 	for _, e := range entries {
-		if name := e.Name(); !shownProc[name] && (name[0] < '0' || name[0] > '9') {
+		if name := e.Name(); !shown[name] && (name[0] < '0' || name[0] > '9') {
 			masked = append(masked, "/proc/"+name)
 		}
 	}
@@ -73,10 +78,9 @@ func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
 		Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC,
 		Data:  "hidepid=invisible",
 	}
-	mask, readonly := s.host.maskedProc, readonlyProc
+	mask := s.host.maskedProc
 	if spec.ProcPids {
-		proc.Data += ",subset=pid"
-		mask, readonly = nil, nil
+		mask = s.host.maskedProcPids
 	}
 	return &configs.Config{
 		Rootfs:            stage,
@@ -95,7 +99,7 @@ func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
 			{Device: "bind", Source: stage + "/dev", Destination: "/dev", Flags: unix.MS_BIND | unix.MS_REC},
 		},
 		MaskPaths:     mask,
-		ReadonlyPaths: readonly,
+		ReadonlyPaths: readonlyProc,
 		Capabilities: &configs.Capabilities{
 			Bounding: initCapabilities, Effective: initCapabilities, Permitted: initCapabilities,
 		},

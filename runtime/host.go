@@ -40,7 +40,8 @@ type Host struct {
 	groups cgroup.Host
 	parent *cgroup.Parent
 
-	maskedProc []string // files of /proc that no box shows
+	maskedProc     []string // files of /proc that no box shows
+	maskedProcPids []string // and those that a box with ProcPids does not show
 
 	Layers layer.Host // what the kernel offers
 }
@@ -56,7 +57,10 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		return nil, failed(StepCgroup, err)
 	}
 	h := &Host{config: config, groups: groups, Layers: layer.Probe(groups)}
-	if h.maskedProc, err = maskedProc(); err != nil {
+	if h.maskedProc, err = maskedProc(shownProc); err != nil {
+		return nil, failed(StepMount, err)
+	}
+	if h.maskedProcPids, err = maskedProc(keptProc); err != nil {
 		return nil, failed(StepMount, err)
 	}
 	for _, d := range []struct {

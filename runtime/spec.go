@@ -45,7 +45,8 @@ type Spec struct {
 	Read   []string
 	Binds  []rootfs.Bind
 	Tmpfs  []rootfs.Tmpfs
-	// ProcPids hides everything in /proc but the box's own processes.
+	// ProcPids hides everything in /proc but the box's own processes and the
+	// read-only sys.
 	ProcPids bool
 	Group    Group
 }
