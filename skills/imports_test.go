@@ -3,6 +3,7 @@
 package skills_test
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -11,6 +12,9 @@ import (
 // This package is linked into a root process: it must not be able to interpret
 // what strangers wrote, JSON of clawsup-inspect aside.
 func TestImports(t *testing.T) {
+	if os.Getenv("CLAWSUP_VM") != "" {
+		t.Skip("the guest has no Go toolchain")
+	}
 	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	if err != nil {
 		t.Fatal(err)
