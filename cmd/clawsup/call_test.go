@@ -372,19 +372,19 @@ func TestChangedWhileAsked(t *testing.T) {
 	b := newBench(t, "")
 	b.profile("asking", "[effects]\nexec = \"ask\"\n")
 	swap := map[string]func() error{
-		"the script": func() error { return os.WriteFile(b.dir+"/work/s", []byte("#!/bin/sh\necho EVIL\n"), 0o755) },
+		"the script": func() error { return os.WriteFile(filepath.Join(b.dir, "work/s"), []byte("#!/bin/sh\necho EVIL\n"), 0o755) },
 		"the workspace": func() error {
-			if err := os.Rename(b.dir+"/work", b.dir+"/old"); err != nil {
+			if err := os.Rename(filepath.Join(b.dir, "work"), filepath.Join(b.dir, "old")); err != nil {
 				return err
 			}
-			return os.CopyFS(b.dir+"/work", os.DirFS(b.dir+"/old"))
+			return os.CopyFS(filepath.Join(b.dir, "work"), os.DirFS(filepath.Join(b.dir, "old")))
 		},
 	}
 	for what, change := range swap {
-		if err := os.WriteFile(b.dir+"/work/s", []byte("#!/bin/sh\necho good\n"), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(b.dir, "work/s"), []byte("#!/bin/sh\necho good\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		_ = os.Chmod(b.dir+"/work/s", 0o755)
+		_ = os.Chmod(filepath.Join(b.dir, "work/s"), 0o755)
 		screen, tty := terminal(t)
 		cmd := b.on(tty, "run", "--profile", "asking", "--workspace", "work", "--", "./s")
 		until(t, screen, "Anything else is a no: ")
