@@ -42,7 +42,7 @@ func (p *program) carryOut(ctx context.Context, in *interrupts, f *callFlags, o 
 	}
 	input := p.stdin
 	if f.stdinSet {
-		if input, err = stdio.Open(f.stdin); err != nil {
+		if input, err = stdio.Open(ctx, f.stdin); err != nil {
 			return err
 		}
 		defer input.Close()

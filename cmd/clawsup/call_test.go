@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -372,7 +373,9 @@ func TestChangedWhileAsked(t *testing.T) {
 	b := newBench(t, "")
 	b.profile("asking", "[effects]\nexec = \"ask\"\n")
 	swap := map[string]func() error{
-		"the script": func() error { return os.WriteFile(filepath.Join(b.dir, "work/s"), []byte("#!/bin/sh\necho EVIL\n"), 0o755) },
+		"the script": func() error {
+			return os.WriteFile(filepath.Join(b.dir, "work/s"), []byte("#!/bin/sh\necho EVIL\n"), 0o755)
+		},
 		"the workspace": func() error {
 			if err := os.Rename(filepath.Join(b.dir, "work"), filepath.Join(b.dir, "old")); err != nil {
 				return err
@@ -440,6 +443,45 @@ func TestSignals(t *testing.T) {
 			}
 			b.clean()
 		})
+	}
+}
+
+// TestWaitingForWriter: a FIFO without a writer can be given up.
+func TestWaitingForWriter(t *testing.T) {
+	b := newBench(t, "")
+	if err := unix.Mkfifo(filepath.Join(b.dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := b.command("run", "--stdin", "fifo", "--", "cat")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// A signal that comes before clawsup looks at signals ends it just as well.
+	if err := cmd.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if got := status(cmd); got != 130 {
+		t.Errorf("status %d", got)
+	}
+	// One that comes while it waits: it has the FIFO's name open by then.
+	cmd = b.command("run", "--stdin", "fifo", "--", "cat")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for waits := false; !waits; {
+		open, _ := filepath.Glob("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/fd/*")
+		for _, fd := range open {
+			to, _ := os.Readlink(fd)
+			waits = waits || to == filepath.Join(b.dir, "fifo")
+		}
+	}
+	if err := cmd.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if got := status(cmd); got != 130 {
+		t.Errorf("status %d", got)
 	}
 }
 

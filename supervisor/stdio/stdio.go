@@ -169,8 +169,27 @@ func onDescriptor(file *os.File, f func(fd int)) error {
 }
 
 // Open opens a file for standard input: a regular file or a FIFO, and not
-// through a symbolic link at its end. A FIFO waits for its writer.
-func Open(name string) (*os.File, error) {
+// through a symbolic link at its end. A FIFO waits for its writer, until ctx
+// is done.
+func Open(ctx context.Context, name string) (*os.File, error) {
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		f, err := open(name)
+		done <- opened{f, err}
+	}()
+	select {
+	case o := <-done:
+		return o.f, o.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("standard input %s: %w before there was a writer", visible.Text(name), ctx.Err())
+	}
+}
+
+func open(name string) (*os.File, error) {
 	fail := func(err error) (*os.File, error) {
 		return nil, fmt.Errorf("standard input %s: %w", visible.Text(name), err)
 	}

@@ -23,7 +23,7 @@ func pipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-func open(t *testing.T, name string, flags int) *os.File {
+func file(t *testing.T, name string, flags int) *os.File {
 	t.Helper()
 	f, err := os.OpenFile(name, flags, 0o600)
 	if err != nil {
@@ -58,12 +58,12 @@ func isPipe(t *testing.T, f *os.File) bool {
 func TestDirect(t *testing.T) {
 	r, _ := pipe(t)
 	_, w := pipe(t)
-	file := open(t, filepath.Join(t.TempDir(), "f"), os.O_CREATE|os.O_RDWR)
-	s, err := Connect(r, w, file, false)
+	regular := file(t, filepath.Join(t.TempDir(), "f"), os.O_CREATE|os.O_RDWR)
+	s, err := Connect(r, w, regular, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Streams.In != r || s.Streams.Out != w || s.Streams.Err != file {
+	if s.Streams.In != r || s.Streams.Out != w || s.Streams.Err != regular {
 		t.Errorf("not the caller's own: %+v", s.Streams)
 	}
 	if err := s.Close(context.Background()); err != nil {
@@ -77,7 +77,7 @@ func TestDirect(t *testing.T) {
 // TestRelayed: the box gets a pipe for everything else.
 func TestRelayed(t *testing.T) {
 	ours, theirs := sockets(t)
-	full := open(t, "/dev/full", os.O_WRONLY)
+	full := file(t, "/dev/full", os.O_WRONLY)
 	s, err := Connect(theirs, theirs, full, false)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestRelayed(t *testing.T) {
 
 func TestNoInput(t *testing.T) {
 	_, w := pipe(t)
-	null := open(t, os.DevNull, os.O_RDONLY)
+	null := file(t, os.DevNull, os.O_RDONLY)
 	for _, in := range []*os.File{nil, null} {
 		s, err := Connect(in, w, w, false)
 		if err != nil {
@@ -159,11 +159,12 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
-	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, []byte("text"), 0o644); err != nil {
+	name := filepath.Join(dir, "file")
+	ctx := context.Background()
+	if err := os.WriteFile(name, []byte("text"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(file, filepath.Join(dir, "link")); err != nil {
+	if err := os.Symlink(name, filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
@@ -182,11 +183,11 @@ func TestOpen(t *testing.T) {
 		{dir + "/a\x1b[2J", `\x1b[2J`},
 		{"", "no such file"},
 	} {
-		if _, err := Open(c.name); err == nil || !strings.Contains(err.Error(), c.says) {
+		if _, err := Open(ctx, c.name); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%q: %v; want %q", c.name, err, c.says)
 		}
 	}
-	f, err := Open(file)
+	f, err := Open(ctx, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,9 +198,17 @@ func TestOpen(t *testing.T) {
 	if _, err := f.WriteString("x"); err == nil {
 		t.Error("standard input can be written")
 	}
+	impatient, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := unix.Mkfifo(filepath.Join(dir, "nobody"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(impatient, filepath.Join(dir, "nobody")); err == nil {
+		t.Error("a FIFO without a writer was opened")
+	}
 	wrote := make(chan error, 1)
 	go func() { wrote <- os.WriteFile(filepath.Join(dir, "fifo"), []byte("late"), 0o600) }()
-	fifo, err := Open(filepath.Join(dir, "fifo"))
+	fifo, err := Open(ctx, filepath.Join(dir, "fifo"))
 	if err != nil {
 		t.Fatal(err)
 	}
