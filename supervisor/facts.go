@@ -60,7 +60,7 @@ func (p *Plan) facts() []Fact {
 		add("session", "%s", p.Request.Session)
 	}
 	add("asked by", "uid %d", p.Request.Requester)
-	add("layers", "%s", layersFact(p.Spec.Layers))
+	p.layerFacts(add)
 	return list
 }
 
@@ -80,18 +80,16 @@ func (p *Plan) workspaceFacts(add func(name, format string, args ...any)) {
 	}
 }
 
-// layersFact names what is not enforced and wished for.
-func layersFact(plan layer.Plan) string {
-	var not []string
-	for _, r := range plan.Reports {
+// layerFacts names what is wished for and not enforced.
+func (p *Plan) layerFacts(add func(name, format string, args ...any)) {
+	name, verdict := "layers", "all enforced"
+	for _, r := range p.Spec.Layers.Reports {
 		if r.State == layer.Lowered || r.State == layer.Covered {
-			not = append(not, fmt.Sprintf("%s (%s)", r.Layer, r.Detail))
+			add(name, "%s is not enforced: %s", r.Layer, r.Detail)
+			name, verdict = "", "all others are"
 		}
 	}
-	if not == nil {
-		return "all enforced"
-	}
-	return "all but " + strings.Join(not, ", ")
+	add(name, "%s", verdict)
 }
 
 // quoted shows every element of a command with its boundaries.
