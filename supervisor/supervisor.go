@@ -23,6 +23,7 @@ type Supervisor struct {
 	Config Config
 	host   *runtime.Host
 	store  skills.Store
+	share  *os.File // see shareHost
 }
 
 // Open makes the host ready and removes what killed processes left. The
@@ -31,22 +32,59 @@ func Open(ctx context.Context, config Config) (*Supervisor, error) {
 	if err := os.MkdirAll(config.StateDir, 0o755); err != nil {
 		return nil, &runtime.Error{Step: runtime.StepSpec, Err: err}
 	}
+	share, err := shareHost(config.RunDir)
+	if err != nil {
+		return nil, &runtime.Error{Step: runtime.StepSlot, Err: err}
+	}
 	host, err := runtime.Open(ctx, runtime.Config{
 		RunDir: config.RunDir, Init: config.Init, Group: config.CgroupParent,
 		UIDBase: config.UIDBase, Slots: config.Slots,
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, share.Close())
 	}
-	s := &Supervisor{Config: config, host: host, store: skills.Store{Dir: config.SkillStore()}}
+	s := &Supervisor{Config: config, host: host, store: skills.Store{Dir: config.SkillStore()}, share: share}
 	if err := s.makeEmptyRoot(); err != nil {
 		return nil, errors.Join(&runtime.Error{Step: runtime.StepSpec, Err: err}, s.Close())
 	}
 	return s, nil
 }
 
-// Close gives the host up.
-func (s *Supervisor) Close() error { return s.host.Close() }
+// shareHost says, by a shared lock (flock(2)) that dies with the process, that
+// somebody is at work with what all processes of one RunDir have in common:
+// above all the control group that holds the boxes.
+func shareHost(runDir string) (*os.File, error) {
+	if err := os.MkdirAll(runDir, 0o711); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(runDir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, unix.LOCK_SH); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "flock", Path: f.Name(), Err: err}, f.Close())
+	}
+	return f, nil
+}
+
+// flock takes a lock, however often a signal comes in between.
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// Close gives the host up. The last of the processes at work takes down what
+// they shared: one that waits for an answer may have no box at the moment.
+func (s *Supervisor) Close() error {
+	var err error
+	if flock(s.share, unix.LOCK_EX|unix.LOCK_NB) == nil {
+		err = s.host.Close()
+	}
+	return errors.Join(err, s.share.Close())
+}
 
 // SkillStore is where sealed copies of skills are.
 func (c *Config) SkillStore() string { return filepath.Join(c.StateDir, "skills") }

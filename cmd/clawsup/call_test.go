@@ -537,3 +537,36 @@ func TestSideBySide(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestAnotherEndsWhileAsked: the group above the boxes is there for as long as
+// somebody may need it, whoever made it.
+func TestAnotherEndsWhileAsked(t *testing.T) {
+	b := newBench(t, "")
+	b.profile("asking", "[effects]\nexec = \"ask\"\n")
+	maker := b.command("run", "--", "sh", "-c", "echo ready; read line")
+	in, err := maker.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := maker.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := maker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, out, "ready\n")
+	screen, tty := terminal(t)
+	asked := b.on(tty, "run", "--profile", "asking", "--", "echo", "here")
+	until(t, screen, "Anything else is a no: ")
+	_ = in.Close()
+	_ = maker.Wait()
+	if _, err := io.WriteString(screen, "yes\n"); err != nil {
+		t.Fatal(err)
+	}
+	seen := rest(screen)
+	_ = asked.Wait()
+	if got := status(asked); got != 0 || !strings.Contains(seen, "here") {
+		t.Errorf("status %d: %q", got, seen)
+	}
+}
