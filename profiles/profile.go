@@ -37,7 +37,7 @@ type Proc string
 
 const (
 	ProcMasked Proc = "masked" // own processes, and the host facts programs need (meminfo, cpuinfo, stat)
-	ProcPids   Proc = "pids"   // own processes, and sys read-only
+	ProcPids   Proc = "pids"   // own processes and nothing else
 )
 
 // Workspace says how a call sees its workspace, at /workspace in the box.

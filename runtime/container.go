@@ -25,20 +25,15 @@ var shownProc = map[string]bool{
 	"sys": true, "sysvipc": true,
 }
 
-// keptProc are those that stay where a box is to see nothing but its own
-// processes. subset=pid of proc(5) would leave out sys as well, in which
-// libcontainer looks up the last capability once the new /proc is in place.
-var keptProc = map[string]bool{"self": true, "thread-self": true, "mounts": true, "net": true, "sys": true}
-
 // maskedProc lists what of the host's /proc a box must not see.
-func maskedProc(shown map[string]bool) ([]string, error) {
+func maskedProc() ([]string, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
 	}
 	var masked []string
 	for _, e := range entries {
-		if name := e.Name(); !shown[name] && (name[0] < '0' || name[0] > '9') {
+		if name := e.Name(); !shownProc[name] && (name[0] < '0' || name[0] > '9') {
 			masked = append(masked, "/proc/"+name)
 		}
 	}
@@ -78,9 +73,10 @@ func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
 		Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC,
 		Data:  "hidepid=invisible",
 	}
-	mask := s.host.maskedProc
+	mask, readonly := s.host.maskedProc, readonlyProc
 	if spec.ProcPids {
-		mask = s.host.maskedProcPids
+		proc.Data += ",subset=pid"
+		mask, readonly = nil, nil
 	}
 	return &configs.Config{
 		Rootfs:            stage,
@@ -99,7 +95,7 @@ func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
 			{Device: "bind", Source: stage + "/dev", Destination: "/dev", Flags: unix.MS_BIND | unix.MS_REC},
 		},
 		MaskPaths:     mask,
-		ReadonlyPaths: readonlyProc,
+		ReadonlyPaths: readonly,
 		Capabilities: &configs.Capabilities{
 			Bounding: initCapabilities, Effective: initCapabilities, Permitted: initCapabilities,
 		},

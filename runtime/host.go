@@ -40,8 +40,7 @@ type Host struct {
 	groups cgroup.Host
 	parent *cgroup.Parent
 
-	maskedProc     []string // files of /proc that no box shows
-	maskedProcPids []string // and those that a box with ProcPids does not show
+	maskedProc []string // files of /proc that no box shows
 
 	Layers layer.Host // what the kernel offers
 }
@@ -56,11 +55,9 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 	if err != nil {
 		return nil, failed(StepCgroup, err)
 	}
+	go groups.Warm() // the first box is some ten milliseconds away
 	h := &Host{config: config, groups: groups, Layers: layer.Probe(groups)}
-	if h.maskedProc, err = maskedProc(shownProc); err != nil {
-		return nil, failed(StepMount, err)
-	}
-	if h.maskedProcPids, err = maskedProc(keptProc); err != nil {
+	if h.maskedProc, err = maskedProc(); err != nil {
 		return nil, failed(StepMount, err)
 	}
 	for _, d := range []struct {

@@ -43,6 +43,7 @@ type Sandbox struct {
 	pids      int64   // as Group.Pids
 	took      time.Duration
 	used      bool
+	done      bool // clawsup-init has reported its last event
 }
 
 // Prepare makes a box in which clawsup-init waits for a call. The error is
@@ -263,6 +264,11 @@ func (s *Sandbox) Close() error {
 	defer cancel()
 	var errs []error
 	if s.conn != nil {
+		// An init that has said its last word is ending by itself, and an
+		// empty group is cheaper to kill than a dying one.
+		if s.done {
+			s.conn.AwaitEnd(100 * time.Millisecond)
+		}
 		errs = append(errs, s.conn.Close())
 	}
 	if s.leaf != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	goruntime "runtime"
 
+	"github.com/moby/sys/capability"
 	"github.com/opencontainers/runc/libcontainer"
 	// Its C constructor enters the namespaces before the Go runtime starts.
 	_ "github.com/opencontainers/runc/libcontainer/nsenter"
@@ -21,6 +22,9 @@ func init() { goruntime.LockOSThread() }
 // does not return; elsewhere it does nothing.
 func Reexec() {
 	if len(os.Args) == 2 && os.Args[1] == "init" && os.Getenv("_LIBCONTAINER_INITPIPE") != "" {
+		// libcontainer asks for the last capability when the box's own /proc is
+		// mounted already, which may not have the file; the answer is kept.
+		_, _ = capability.LastCap()
 		libcontainer.Init()
 	}
 }

@@ -74,6 +74,7 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 
 	started, failure, outcome, err := s.follow()
 	r.Usage.Wall = time.Since(begin)
+	s.done = err == nil
 	cancel()
 	guards.Wait()
 	stats := s.account(&r, outcome, before)

@@ -45,8 +45,7 @@ type Spec struct {
 	Read   []string
 	Binds  []rootfs.Bind
 	Tmpfs  []rootfs.Tmpfs
-	// ProcPids hides everything in /proc but the box's own processes and the
-	// read-only sys.
+	// ProcPids hides everything in /proc but the box's own processes.
 	ProcPids bool
 	Group    Group
 }

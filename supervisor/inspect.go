@@ -36,7 +36,7 @@ func (s *Supervisor) inspectSpec(k *skills.Skill) (runtime.Spec, error) {
 		return runtime.Spec{}, &runtime.Error{Step: runtime.StepLayers, Err: err}
 	}
 	return runtime.Spec{
-		Layers: layers, Rootfs: s.emptyRoot(),
+		Layers: layers, Rootfs: s.emptyRoot(), ProcPids: true,
 		Binds: []rootfs.Bind{
 			{Source: k.Dir, Target: rootfs.SkillDir},
 			{Source: s.Config.Inspect, Target: inspectPath},

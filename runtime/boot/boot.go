@@ -13,8 +13,8 @@
 //
 // What each may do:
 //
-//	PID 1   uid 0 of the box: CAP_KILL, and until the tool runs SETUID, SETGID, SETPCAP
-//	stage   the same, then the tool's uid and nothing
+//	PID 1   uid 0 of the box and, once the stage waits, CAP_KILL alone
+//	stage   uid 0 with SETUID, SETGID and SETPCAP, then the tool's uid and nothing
 //	tool    the tool's uid, no capability in any set, no_new_privs, Landlock, seccomp
 //
 // The tool has another uid than PID 1 and PID 1 is not dumpable: it can't be

@@ -12,7 +12,7 @@ import (
 )
 
 // keepCapKill leaves this process CAP_KILL alone, on every thread: once the
-// tool runs, PID 1 needs nothing else.
+// stage is started, PID 1 needs nothing else.
 func keepCapKill() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	data := [2]unix.CapUserData{{

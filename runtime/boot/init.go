@@ -30,6 +30,9 @@ func Init() int {
 	if err != nil {
 		return fail(wire.StepInit, err)
 	}
+	if err := keepCapKill(); err != nil {
+		return fail(wire.StepIdentity, err)
+	}
 	host := wire.NewConn(wire.ControlFD)
 	if err := host.Send(wire.Hello{Protocol: wire.Protocol}); err != nil {
 		return fail(wire.StepInit, err)
@@ -46,9 +49,9 @@ func Init() int {
 	return b.run(body, fds)
 }
 
-// catchAll takes every signal and drops it. Caught signals are reset by an
-// exec, where ignored ones would stay ignored and reach the tool that way,
-// also those that whoever started clawsup ignored.
+// catchAll takes every signal and drops it. Caught signals are reset to their
+// defaults in the stage, where ignored ones would stay ignored and reach the
+// tool that way, also those that whoever started clawsup ignored.
 func catchAll() { signal.Notify(make(chan os.Signal, 1)) }
 
 // stage is the waiting process that becomes the tool.
@@ -108,9 +111,6 @@ func (b *box) run(body []byte, fds []int) int {
 		b.send(wire.Event{Kind: wire.Failed, Failure: failure})
 		killAll()
 		return 0
-	}
-	if err := keepCapKill(); err != nil {
-		return fail(wire.StepIdentity, err)
 	}
 	b.send(wire.Event{Kind: wire.Started})
 	go b.listen()

@@ -25,7 +25,6 @@ func Stage() int {
 	// Filter and Landlock bind threads; the one that execs must carry both.
 	runtime.LockOSThread()
 	unix.CloseOnExec(wire.ControlFD)
-	catchAll() // so that the tool starts with every signal at its default
 	conn := wire.NewConn(wire.ControlFD)
 	body, fds, err := conn.ReceiveRaw(3)
 	if err != nil {
@@ -105,19 +104,26 @@ func streams(fds []int) error {
 }
 
 // identity drops everything of PID 1. The bounding set goes first, while
-// CAP_SETPCAP is there.
+// CAP_SETPCAP is there. The calls are the kernel's own and change this thread
+// alone: it is the one that execs, and the other threads of the runtime end
+// then. The C library's, and Go's, would stop and change all of them.
 func identity(uid, gid int) error {
 	if err := dropBounding(); err != nil {
 		return err
 	}
-	if err := syscall.Setgroups(nil); err != nil {
-		return fmt.Errorf("setgroups: %w", err)
-	}
-	if err := syscall.Setresgid(gid, gid, gid); err != nil {
-		return fmt.Errorf("setresgid %d: %w", gid, err)
-	}
-	if err := syscall.Setresuid(uid, uid, uid); err != nil {
-		return fmt.Errorf("setresuid %d: %w", uid, err)
+	u, g := uintptr(uid), uintptr(gid)
+	for _, c := range []struct {
+		name       string
+		trap       uintptr
+		a1, a2, a3 uintptr
+	}{
+		{"setgroups", unix.SYS_SETGROUPS, 0, 0, 0},
+		{"setresgid", unix.SYS_SETRESGID, g, g, g},
+		{"setresuid", unix.SYS_SETRESUID, u, u, u},
+	} {
+		if _, _, errno := unix.RawSyscall(c.trap, c.a1, c.a2, c.a3); errno != 0 {
+			return fmt.Errorf("%s: %w", c.name, errno)
+		}
 	}
 	return dropAll()
 }

@@ -85,6 +85,9 @@ const chunk = 64 << 10
 // nobody reads is told so by the kernel.
 func (r *relay) run(exceeded func()) {
 	move := splice
+	if regular(r.dst) {
+		move = newCopier()
+	}
 	for r.max < 0 || r.passed < r.max {
 		want := int64(chunk)
 		if r.max >= 0 {
@@ -94,7 +97,7 @@ func (r *relay) run(exceeded func()) {
 		r.passed += n
 		if errors.Is(err, unix.EINVAL) {
 			// A file opened for appending, some terminals and devices: splice(2).
-			move = (&copier{buf: make([]byte, chunk)}).move
+			move = newCopier()
 			continue
 		}
 		if err != nil || n == 0 {
@@ -138,8 +141,20 @@ func splice(src, dst, n int) (int64, error) {
 	}
 }
 
+// regular tells a file, which stdout and stderr may share: write(2) takes the
+// lock of its offset and splice(2) does not, so that one stream would
+// overwrite the other.
+func regular(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
+}
+
 // copier moves bytes through a buffer where splice can't.
 type copier struct{ buf []byte }
+
+func newCopier() func(src, dst, n int) (int64, error) {
+	return (&copier{buf: make([]byte, chunk)}).move
+}
 
 func (c *copier) move(src, dst, n int) (int64, error) {
 	got, err := retry(src, unix.POLLIN, func() (int, error) { return unix.Read(src, c.buf[:n]) })

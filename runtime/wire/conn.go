@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,6 +36,20 @@ func (c *Conn) Close() error { return unix.Close(c.fd) }
 
 // Shutdown ends both directions and wakes a reader, leaving the descriptor open.
 func (c *Conn) Shutdown() error { return unix.Shutdown(c.fd, unix.SHUT_RDWR) }
+
+// AwaitEnd returns when the other end is closed, or when time is up.
+func (c *Conn) AwaitEnd(limit time.Duration) {
+	p := []unix.PollFd{{Fd: int32(c.fd)}} // POLLHUP needs no asking for: poll(2)
+	for end := time.Now().Add(limit); ; {
+		left := time.Until(end)
+		if left <= 0 {
+			return
+		}
+		if _, err := unix.Poll(p, int(left.Milliseconds())+1); !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
 
 // Send writes v as one frame, with descriptors riding on its first byte.
 func (c *Conn) Send(v any, fds ...int) error {
