@@ -29,6 +29,8 @@ DEPS_BUILD := gcc libc6-dev libseccomp-dev pkg-config git ca-certificates
 # The second half are what tests run in the box, to see that real work gets done there.
 DEPS_TEST  := $(DEPS_BUILD) jq shellcheck strace tmux bubblewrap util-linux procps iproute2 file \
 	python3 nodejs=node pandoc g++ binutils make perl xz-utils bzip2 gdb man-db cargo=cargo default-jdk-headless=javac
+# what the demo and its skills use
+DEPS_DEMO  := python3 util-linux procps
 DEPS_BENCH := $(DEPS_BUILD) bubblewrap runc crun firejail util-linux
 
 # Pinned; fetched and checked as modules, never installed.
@@ -73,8 +75,8 @@ uninstall: ## remove what install put there
 	rm -rf '$(DESTDIR)$(PREFIX)/lib/clawsup' '$(DESTDIR)$(PREFIX)/share/clawsup'
 
 .PHONY: demo
-demo: build ## run a skill in the box after showing its plan, then a hostile one
-	@packaging/deps $(DEPS_TEST)
+demo: build ## run a skill in the box after showing its plan, then hostile ones
+	@packaging/deps $(DEPS_DEMO)
 	@packaging/demo
 
 .PHONY: test

@@ -61,28 +61,30 @@ func takeInventory(t testing.TB, h *Host) inventory {
 		}
 		return nil
 	})
-	i.processes = boxProcesses()
+	i.processes = boxProcesses(h.config.Group)
 	return i
 }
 
-// boxProcesses finds what runs as a user of the boxes' range, or as a box's
-// first program. A zombie doesn't count: it is its parent's to reap, and after
-// a kill that is the host's init.
-func boxProcesses() []string {
+// victimName is what the programs that get killed call themselves, and so do
+// the copies of them that libcontainer starts.
+var victimName = fmt.Sprintf("clawsup-victim-%d", os.Getpid())
+
+// boxProcesses finds what is in a box's group, or on its way there. A zombie
+// doesn't count: it is its parent's to reap, and after a kill that is the
+// host's init.
+func boxProcesses(group string) []string {
 	var found []string
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		var st unix.Stat_t
-		if e.Name()[0] < '0' || e.Name()[0] > '9' || unix.Stat("/proc/"+e.Name(), &st) != nil {
-			continue
-		}
-		status, _ := os.ReadFile("/proc/" + e.Name() + "/status")
+	files, _ := filepath.Glob("/proc/[0-9]*/cgroup")
+	for _, file := range files {
+		dir := filepath.Dir(file)
+		groups, _ := os.ReadFile(file)
+		cmdline, _ := os.ReadFile(dir + "/cmdline")
+		status, _ := os.ReadFile(dir + "/status")
 		if len(status) == 0 || strings.Contains(string(status), "\nState:\tZ") {
 			continue
 		}
-		exe, _ := os.Readlink("/proc/" + e.Name() + "/exe")
-		if st.Uid >= DefaultUIDBase && st.Uid < DefaultUIDBase+DefaultSlots*slotIDs || exe == initProgram {
-			found = append(found, e.Name()+" "+exe)
+		if strings.Contains(string(groups), group+"/") || strings.HasPrefix(string(cmdline), victimName) {
+			found = append(found, fmt.Sprintf("%s %q", filepath.Base(dir), cmdline))
 		}
 	}
 	return found
@@ -180,6 +182,7 @@ func TestNothingStaysAfterKill(t *testing.T) {
 	before := takeInventory(t, h)
 	for range kills {
 		cmd := exec.Command("/proc/self/exe")
+		cmd.Args[0] = victimName
 		cmd.Env = append(os.Environ(), victimEnv+"="+dir)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -200,7 +203,7 @@ func TestNothingStaysAfterKill(t *testing.T) {
 	if err := h.Sweep(context.Background()); err != nil {
 		t.Error(err)
 	}
-	awaitEnd(t, boxProcesses())
+	awaitEnd(t, boxProcesses(victimConfig(dir).Group))
 	takeInventory(t, h).same(t, before)
 }
 
@@ -236,6 +239,7 @@ func TestBoxesDieWithTheirHost(t *testing.T) {
 	}
 	t.Setenv("CLAWSUP_INIT", initProgram)
 	cmd := exec.Command("/proc/self/exe")
+	cmd.Args[0] = victimName
 	cmd.Env = append(os.Environ(), victimEnv+"="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -247,13 +251,13 @@ func TestBoxesDieWithTheirHost(t *testing.T) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "open\n" {
 		t.Fatalf("victim: %q %v", line, err)
 	}
-	for len(boxProcesses()) == 0 {
+	for len(boxProcesses(victimConfig(dir).Group)) < 2 {
 		time.Sleep(time.Millisecond) // polls /proc; there is no event for it
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	awaitEnd(t, boxProcesses())
-	if left := boxProcesses(); left != nil {
+	awaitEnd(t, boxProcesses(victimConfig(dir).Group))
+	if left := boxProcesses(victimConfig(dir).Group); left != nil {
 		t.Errorf("still there: %v", left)
 	}
 	defer removeGroups(t, victimConfig(dir).Group)

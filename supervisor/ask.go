@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -100,11 +102,35 @@ func (p *Plan) question() []byte {
 	return b.Bytes()
 }
 
-// WriteFacts writes the plan's facts and its digest as an aligned list.
+// WriteFacts writes the plan's facts and its digest as an aligned list that
+// fits a narrow terminal: long values go on beneath where they began.
 func WriteFacts(w io.Writer, p *Plan) {
 	for _, f := range append(p.Facts, Fact{"plan", p.Digest}) {
-		fmt.Fprintf(w, "  %-12s %s\n", f.Name, f.Value)
+		name := f.Name
+		for _, line := range wrapped(f.Value, valueWidth) {
+			fmt.Fprintf(w, "  %-12s %s\n", name, line)
+			name = ""
+		}
 	}
+}
+
+// valueWidth is what a terminal of 80 columns leaves for a value.
+const valueWidth = 80 - 2 - 12 - 1 - 1
+
+// wrapped breaks a line at spaces. A word that is longer than a line stays
+// whole, as a digest must to be copied: the terminal folds it.
+func wrapped(text string, width int) []string {
+	words := strings.Split(text, " ")
+	lines := []string{words[0]}
+	for _, word := range words[1:] {
+		last := &lines[len(lines)-1]
+		if utf8.RuneCountInString(*last)+1+utf8.RuneCountInString(word) <= width {
+			*last += " " + word
+		} else {
+			lines = append(lines, word)
+		}
+	}
+	return lines
 }
 
 // flushInput throws away what is typed and not read (tcflush(3)).

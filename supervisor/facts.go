@@ -48,14 +48,7 @@ func (p *Plan) facts() []Fact {
 	add("limits", "memory %s, processes %d, cpu %g of a core, time %s (cpu %s)",
 		l.Memory, l.Pids, l.CPU, profiles.Duration(p.Call.WallTime), l.CPUTime)
 	add("", "stdout %s, stderr %s, /tmp %s, one file %s", l.Stdout, l.Stderr, l.Tmp, l.FileSize)
-	for i, v := range p.Call.Env {
-		name := ""
-		if i == 0 {
-			name = "environment"
-		}
-		key, value, _ := strings.Cut(v, "=")
-		add(name, "%s=%s", key, visible.Quote(value))
-	}
+	add("environment", "%s", environment(p.Call.Env))
 	if p.Request.Session != "" {
 		add("session", "%s", p.Request.Session)
 	}
@@ -80,16 +73,34 @@ func (p *Plan) workspaceFacts(add func(name, format string, args ...any)) {
 	}
 }
 
-// layerFacts names what is wished for and not enforced.
+// layerFacts names what is wished for and not enforced: each layer that was
+// given up, and in one line those for which another stands in.
 func (p *Plan) layerFacts(add func(name, format string, args ...any)) {
+	var covered []string
 	name, verdict := "layers", "all enforced"
 	for _, r := range p.Spec.Layers.Reports {
-		if r.State == layer.Lowered || r.State == layer.Covered {
-			add(name, "%s is not enforced: %s", r.Layer, r.Detail)
-			name, verdict = "", "all others are"
+		switch r.State {
+		case layer.Lowered:
+			add(name, "%s is NOT ENFORCED: %s", r.Layer, r.Detail)
+			name, verdict = "", "all others are enforced"
+		case layer.Covered:
+			covered = append(covered, r.Layer.String())
 		}
 	}
+	if covered != nil {
+		verdict += " but " + strings.Join(covered, ", ") + ", which this kernel lacks and other layers cover"
+	}
 	add(name, "%s", verdict)
+}
+
+// environment shows the variables of a call, their values quoted.
+func environment(env []string) string {
+	list := make([]string, len(env))
+	for i, v := range env {
+		key, value, _ := strings.Cut(v, "=")
+		list[i] = key + "=" + visible.Quote(value)
+	}
+	return strings.Join(list, " ")
 }
 
 // quoted shows every element of a command with its boundaries.

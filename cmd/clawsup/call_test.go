@@ -36,6 +36,7 @@ func (b *bench) profile(name, text string) string {
 func TestExitStatus(t *testing.T) {
 	b := newBench(t, "")
 	b.profile("small", "[limits]\nmemory = \"32M\"\ntmp = \"16M\"\npids = 24\nstdout = \"1K\"\nstderr = \"1K\"\ncpu = 1.0\ncpu_time = \"1s\"\nshm = \"1M\"\nstack = \"8M\"\n")
+	b.profile("tight", "[limits]\nmemory = \"32M\"\ntmp = \"16M\"\n")
 	b.profile("never", "[effects]\nexec = \"deny\"\n")
 	b.profile("asking", "[effects]\nexec = \"ask\"\n")
 	examples, err := filepath.Abs("../../testdata/skills")
@@ -55,7 +56,7 @@ func TestExitStatus(t *testing.T) {
 		{"SIGKILL", []string{"run", "--", "sh", "-c", "kill -KILL $$"}, 137, "clawsup: signalled: the tool was ended by SIGKILL\n"},
 		{"wall time", []string{"run", "--timeout", "300ms", "--", "sleep", "60"}, 124, "clawsup: timed-out: wall_time of 300ms is over (set by --timeout)\n"},
 		{"cpu time", []string{"run", "--profile", "small", "--", "sh", "-c", "while :; do :; done"}, 124, `(limits.cpu_time = 1s, set in ` + b.dir + "/profiles/small.toml)\n"},
-		{"memory", []string{"run", "--profile", "small", "--", "python3", "-c", "x = bytearray(200 << 20)"}, 137, "clawsup: out-of-memory: the box reached its memory limit (limits.memory = 32M, "},
+		{"memory", []string{"run", "--profile", "tight", "--", "python3", "-c", "x = bytearray(200 << 20)"}, 137, "clawsup: out-of-memory: the box reached its memory limit (limits.memory = 32M, "},
 		{"stdout", []string{"run", "--profile", "small", "--", "sh", "-c", "yes"}, 122, "(limits.stdout = 1K, "},
 		{"stderr", []string{"run", "--profile", "small", "--", "sh", "-c", "yes >&2"}, 122, "(limits.stderr = 1K, "},
 		{"processes", []string{"run", "--profile", "small", "--", "sh", "-c", "for i in $(seq 100); do sleep 60 & done; wait"}, 123, "clawsup: pids-limit: "},
@@ -490,8 +491,12 @@ func TestWaitingForWriter(t *testing.T) {
 func TestEndedAtAnyMoment(t *testing.T) {
 	b := newBench(t, "")
 	b.example("csv-summary")
+	step := 7 * time.Millisecond
+	if testing.Short() {
+		step = 50 * time.Millisecond
+	}
 	for _, s := range []syscall.Signal{unix.SIGINT, unix.SIGKILL} {
-		for delay := time.Duration(0); delay < 150*time.Millisecond; delay += 7 * time.Millisecond {
+		for delay := time.Duration(0); delay < 150*time.Millisecond; delay += step {
 			cmd := b.command("run-skill", "csv-summary", "--", "sleep", "60")
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
@@ -523,9 +528,13 @@ func TestSideBySide(t *testing.T) {
 	b := newBench(t, "")
 	b.example("csv-summary")
 	var all sync.WaitGroup
+	rounds := 6
+	if testing.Short() {
+		rounds = 2
+	}
 	for range 4 {
 		all.Go(func() {
-			for range 6 {
+			for range rounds {
 				var out bytes.Buffer
 				c := b.command("run-skill", "csv-summary", "--", "echo", "here")
 				c.Stdout, c.Stderr = &out, &out

@@ -50,7 +50,7 @@ func overview() string {
 
 Begin with:
   sudo clawsup doctor                 what this host can enforce
-  sudo clawsup run -- ls -la /        a look around in a box
+  sudo clawsup run -- ls -la /proc    a look around in a box
   sudo clawsup run-skill csv-summary -- summary - < sales.csv
                                       a skill, on your data
 `)

@@ -66,7 +66,11 @@ func TestHelpNeedsNothing(t *testing.T) {
 			t.Errorf("%s: %+v", c.args, got)
 		}
 	}
-	if got := b.nobody("version"); got.status != 0 || !strings.HasPrefix(got.out, "clawsup v0.0.0-test, go1.") {
+	stamp := "v0.0.0-test, go1."
+	if os.Getenv("CLAWSUP_VM") != "" {
+		stamp = "" // built from a copy of the tree without its history
+	}
+	if got := b.nobody("version"); got.status != 0 || !strings.HasPrefix(got.out, "clawsup "+stamp) {
 		t.Errorf("version: %+v", got)
 	}
 }

@@ -119,6 +119,9 @@ func TestConfigurationIsRoots(t *testing.T) {
 }
 
 func TestVersionWithoutStamp(t *testing.T) {
+	if os.Getenv("CLAWSUP_VM") != "" {
+		t.Skip("the guest has no Go toolchain")
+	}
 	file := filepath.Join(t.TempDir(), "clawsup")
 	if out, err := exec.Command("go", "build", "-o", file, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

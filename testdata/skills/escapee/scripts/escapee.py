@@ -215,15 +215,20 @@ def memory_of_init():
 
 
 def opens(*paths, flags=os.O_WRONLY):
-    """Opening is enough to know; nothing is written."""
+    """Opening is enough to know; nothing is written. What is masked by
+    /dev/null opens and leads nowhere."""
     def go():
-        refused = None
+        refused = Blocked("masked")
         for path in paths:
             try:
-                os.close(os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY))
-                return f"{path} can be opened"
+                fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+                device = os.fstat(fd).st_rdev
+                os.close(fd)
+                if device != os.makedev(1, 3):
+                    return f"{path} can be opened"
             except OSError as e:
-                refused = refused if refused and e.errno == errno.ENOENT else e
+                if isinstance(refused, Blocked) or e.errno != errno.ENOENT:
+                    refused = e
         raise refused
     return go
 
