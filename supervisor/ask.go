@@ -108,7 +108,7 @@ func WriteFacts(w io.Writer, p *Plan) {
 	for _, f := range append(p.Facts, Fact{"plan", p.Digest}) {
 		name := f.Name
 		for _, line := range wrapped(f.Value, valueWidth) {
-			fmt.Fprintf(w, "  %-12s %s\n", name, line)
+			fmt.Fprintf(w, "  %-12s %s\n", name, strings.TrimRight(line, " "))
 			name = ""
 		}
 	}

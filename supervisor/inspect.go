@@ -56,7 +56,7 @@ func (s *Supervisor) inspect(ctx context.Context, k *skills.Skill) (skills.Manif
 	if err != nil {
 		return none, err
 	}
-	filter, err := seccomp.Compile(nil)
+	filter, err := seccomp.Cached(s.filters(), nil)
 	if err != nil {
 		return none, &runtime.Error{Step: runtime.StepSpec, Err: err}
 	}

@@ -95,6 +95,9 @@ func (c *Config) own() []string {
 	return append(append(list, c.SkillPaths...), c.ProfilePaths...)
 }
 
+// filters keeps compiled seccomp filters.
+func (s *Supervisor) filters() string { return filepath.Join(s.Config.RunDir, "filters") }
+
 // emptyRoot is the root of boxes that have nothing of the host's.
 func (s *Supervisor) emptyRoot() string { return filepath.Join(s.Config.RunDir, "empty") }
 
@@ -157,13 +160,12 @@ func (s *Supervisor) seal(ref string) (*skills.Skill, error) {
 // is about to get the call; it may be nil. Cancelling ctx stops the call.
 func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, signals <-chan unix.Signal, started func()) (result runtime.Result, err error) {
 	fail := func(err error) (runtime.Result, error) { return Failed(err, p), nil }
-	// The filter takes milliseconds to compile and the box does not need it
-	// to be prepared.
-	filters := make(chan compiled, 1)
-	go func() {
-		filter, err := seccomp.Compile(p.Groups)
-		filters <- compiled{filter, err}
-	}()
+	call := p.Call
+	filter, err := seccomp.Cached(s.filters(), p.Groups)
+	if err != nil {
+		return fail(&runtime.Error{Step: runtime.StepSpec, Err: err})
+	}
+	call.Filter = filter.Bytes()
 	box, err := s.host.Prepare(ctx, p.Spec)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -174,11 +176,6 @@ func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, si
 		return fail(err)
 	}
 	defer func() { err = box.Close() }()
-	call, filter := p.Call, <-filters
-	if filter.err != nil {
-		return fail(&runtime.Error{Step: runtime.StepSpec, Err: filter.err})
-	}
-	call.Filter = filter.Bytes()
 	if err := p.Verify(); err != nil {
 		result = Failed(err, p)
 		result.Status, result.Step = runtime.Denied, 0
@@ -188,12 +185,6 @@ func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, si
 		started()
 	}
 	return box.Run(ctx, call, streams, signals), nil
-}
-
-// compiled is what compiling a filter came to.
-type compiled struct {
-	seccomp.Filter
-	err error
 }
 
 // Failed is the result of a call that did not get as far as a box. p may be nil.
