@@ -48,7 +48,7 @@ type Host struct {
 // Open probes the host, removes what a killed process left behind, and opens
 // the parent group. The caller is root.
 func Open(ctx context.Context, config Config) (*Host, error) {
-	if err := checkInit(config.Init); err != nil {
+	if err := CheckProgram(config.Init); err != nil {
 		return nil, failed(StepSpec, err)
 	}
 	groups, err := cgroup.Detect()
@@ -112,18 +112,19 @@ func ownDir(dir string, mode os.FileMode) error {
 	return os.Chmod(dir, mode) // past the umask
 }
 
-// checkInit refuses a program that somebody but root could have written: it
-// runs with the box's uid 0 and is trusted by both sides.
-func checkInit(file string) error {
+// CheckProgram refuses a program that somebody but root could have written.
+// clawsup's own programs lie beside each other and are trusted by both sides
+// of a box.
+func CheckProgram(file string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(file, &st); err != nil {
-		return fmt.Errorf("clawsup-init: %w; it is installed beside clawsup", &os.PathError{Op: "stat", Path: file, Err: err})
+		return fmt.Errorf("%w; it is installed beside clawsup", &os.PathError{Op: "stat", Path: file, Err: err})
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-		return fmt.Errorf("%s is not a program", file)
+		return fmt.Errorf("%q is not a program", file)
 	}
 	if st.Uid != 0 || st.Mode&0o022 != 0 {
-		return fmt.Errorf("%s must belong to root and be writable by nobody else", file)
+		return fmt.Errorf("%q must belong to root and be writable by nobody else", file)
 	}
 	return nil
 }
