@@ -225,7 +225,6 @@ func (s *Sandbox) tree(spec *Spec) *rootfs.Tree {
 		Rootfs: spec.Rootfs, Read: spec.Read, Binds: spec.Binds, Tmpfs: spec.Tmpfs,
 		Init: s.host.config.Init, Hostname: Hostname,
 		InitUID: id(0), InitGID: id(0), ToolUID: id(ToolUID), ToolGID: id(ToolGID),
-		BoxUID: ToolUID, BoxGID: ToolGID,
 	}
 }
 

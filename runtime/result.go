@@ -23,6 +23,7 @@ const (
 	StepContainer = wire.StepContainer
 	StepInit      = wire.StepInit
 	StepCall      = wire.StepCall
+	StepOutput    = wire.StepOutput
 	StepReport    = wire.StepReport
 	StepCleanup   = wire.StepCleanup
 )

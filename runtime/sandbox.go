@@ -97,6 +97,10 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 			return fail(StepCall, err)
 		}
 		return fail(StepReport, err)
+	case outcome.TimedOut:
+		r.Status, r.Message = TimedOut, wallTime(call)
+	case outcome.OutputError != "":
+		return fail(StepOutput, errors.New(outcome.OutputError))
 	case outcome.OutputLimit:
 		r.Status, r.Message = OutputLimit, "the tool wrote more than its output cap"
 	default:
@@ -171,7 +175,7 @@ func (s *Sandbox) guard(watch, caller context.Context, call Call, begin time.Tim
 			end.now(Stopped, "stopped")
 			return
 		case <-wall.C:
-			end.now(TimedOut, fmt.Sprintf("wall_time of %v is over", call.WallTime))
+			end.now(TimedOut, wallTime(call))
 			return
 		case <-cpu.C:
 			used, err := s.leaf.CPUUsage()
@@ -202,6 +206,8 @@ func (s *Sandbox) guard(watch, caller context.Context, call Call, begin time.Tim
 	}
 }
 
+func wallTime(c Call) string { return fmt.Sprintf("wall_time of %v is over", c.WallTime) }
+
 // earliest is the least wall time in which the box can use rest of CPU time.
 func (s *Sandbox) earliest(rest time.Duration) time.Duration {
 	return max(time.Duration(float64(rest)/s.cores), time.Millisecond)
@@ -224,24 +230,31 @@ func (s *Sandbox) forward(watch context.Context, signals <-chan unix.Signal) {
 	}
 }
 
-// account fills in what the call used, from init's counts and the cgroup's;
+// account fills in what the call used. The group's counters are the truth:
+// init's miss what is never waited for (a parent that ignores SIGCHLD). They
+// split CPU time into its kinds, and stand in where a host does not count.
 // before is the CPU time that the box took before its call.
 func (s *Sandbox) account(r *Result, o *wire.Outcome, before time.Duration) cgroup.Stats {
-	if o != nil {
-		r.Usage.User, r.Usage.System = o.User, o.System
-		r.Usage.Written, r.Usage.MemoryFiles = o.Written, o.Memory
-		r.Usage.Stdout, r.Usage.Stderr = o.Stdout, o.Stderr
-	}
 	stats, err := s.leaf.Stats()
 	if err != nil {
-		return stats // what could not be measured stays zero
+		stats = cgroup.Stats{} // what could not be measured stays zero
 	}
-	r.Usage.MemoryPeak, r.Usage.PidsPeak = int64(stats.MemoryPeak), int64(stats.PidsPeak)
-	if o == nil { // killed from outside: only the group knows
-		total := max(stats.CPU-before, 0)
-		r.Usage.System = min(stats.System, total)
-		r.Usage.User = total - r.Usage.System
+	u := &r.Usage
+	u.MemoryPeak, u.PidsPeak, u.Written = int64(stats.MemoryPeak), int64(stats.PidsPeak), int64(stats.IOWritten)
+	user, system := stats.User, stats.System
+	if o != nil {
+		user, system = o.User, o.System
+		u.MemoryFiles, u.Stdout, u.Stderr = o.Memory, o.Stdout, o.Stderr
+		u.Written = max(u.Written, o.Written)
 	}
+	total := max(stats.CPU-before, 0)
+	if total == 0 {
+		total = user + system
+	}
+	if user+system > 0 {
+		u.System = time.Duration(float64(total) * float64(system) / float64(user+system))
+	}
+	u.User = total - u.System
 	return stats
 }
 
@@ -257,20 +270,23 @@ func (r *Result) judge(w unix.WaitStatus) {
 // message is the call in init's terms, with what the plan enforces.
 func (s *Sandbox) message(c Call) wire.Call {
 	m := wire.Call{
-		Argv: c.Argv, Env: c.Env, Dir: c.Dir,
-		UID: ToolUID, GID: ToolGID,
-		Requires: c.Requires, RequiresAny: c.RequiresAny,
-		StdoutMax: c.StdoutMax, StderrMax: c.StderrMax,
+		Argv: wire.Texts(c.Argv), Env: wire.Texts(c.Env), Dir: wire.Text(c.Dir),
+		Requires: wire.Texts(c.Requires), RequiresAny: wire.Texts(c.RequiresAny),
+		StdoutMax: c.StdoutMax, StderrMax: c.StderrMax, WallTime: c.WallTime,
 		Measure: s.measure,
 		Rlimits: []wire.Rlimit{
-			{Resource: unix.RLIMIT_CORE, Value: 0},
+			// 1, not 0: where core_pattern names a program, 0 does not keep the
+			// kernel from starting it, as the host's root, on the tool's memory
+			// (core(5)); a limit of 1 ends both kinds of dump.
+			{Resource: unix.RLIMIT_CORE, Value: 1},
 			{Resource: unix.RLIMIT_FSIZE, Value: uint64(c.FileSize)},
 			{Resource: unix.RLIMIT_NOFILE, Value: uint64(c.OpenFiles)},
 			{Resource: unix.RLIMIT_STACK, Value: uint64(c.Stack)},
 			{Resource: unix.RLIMIT_NPROC, Value: uint64(s.pids)},
 			{Resource: unix.RLIMIT_MEMLOCK, Value: 64 << 10},
 			{Resource: unix.RLIMIT_MSGQUEUE, Value: 0},
-			{Resource: unix.RLIMIT_SIGPENDING, Value: 1024},
+			// Counted against the host's root as well, who made the user namespace.
+			{Resource: unix.RLIMIT_SIGPENDING, Value: 128},
 			// One process alone can't outlive the call's bound, whatever the watcher does.
 			{Resource: unix.RLIMIT_CPU, Value: uint64(math.Ceil(c.CPUTime.Seconds())) + 1},
 		},

@@ -6,7 +6,7 @@
 //
 //	host, err := runtime.Open(config)          // once per process: probe, sweep, parent group
 //	box, err := host.Prepare(ctx, spec)        // namespaces, root, cgroup; clawsup-init waits
-//	result := box.Run(ctx, call, stdio)        // once
+//	result := box.Run(ctx, call, stdio, nil)   // once
 //	err = box.Close()                          // nothing stays behind
 //
 // Prepare does everything that does not depend on the call, so that boxes can
@@ -29,12 +29,13 @@ import (
 
 	"github.com/clawsup/clawsup/runtime/layer"
 	"github.com/clawsup/clawsup/runtime/rootfs"
+	"github.com/clawsup/clawsup/runtime/wire"
 )
 
 // Identity of the tool as the box sees it. Uid 0 of the box is clawsup-init.
 const (
-	ToolUID = 1000
-	ToolGID = 1000
+	ToolUID = wire.ToolUID
+	ToolGID = wire.ToolGID
 )
 
 // Spec is what a sandbox is prepared from.

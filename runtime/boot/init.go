@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,8 +57,9 @@ func catchAll() { signal.Notify(make(chan os.Signal, 1)) }
 
 // stage is the waiting process that becomes the tool.
 type stage struct {
-	pid  int
-	conn *wire.Conn
+	pid   int
+	conn  *wire.Conn
+	pipes [3]int // this side's ends of its standard streams
 }
 
 func startStage() (stage, error) {
@@ -81,7 +83,17 @@ func startStage() (stage, error) {
 	if err != nil {
 		return stage{}, fmt.Errorf("start the stage: %w", err)
 	}
-	return stage{pid: pid, conn: wire.NewConn(ours)}, nil
+	s := stage{pid: pid, conn: wire.NewConn(ours)}
+	body, fds, err := s.conn.ReceiveRaw(3)
+	if err != nil {
+		return stage{}, fmt.Errorf("the stage did not report: %w", err)
+	}
+	var e wire.Event
+	if err := json.Unmarshal(body, &e); err != nil || e.Kind != wire.Pipes {
+		return stage{}, fmt.Errorf("the stage said %q: %w", body, wire.ErrFrame)
+	}
+	s.pipes = [3]int(fds)
+	return s, nil
 }
 
 // box is a call in progress.
@@ -89,6 +101,8 @@ type box struct {
 	host  *wire.Conn
 	stage stage
 	call  *wire.Call
+
+	timedOut atomic.Bool
 
 	mu    sync.Mutex
 	ended bool // the tool was reaped; its pid may belong to somebody else. mu.
@@ -99,14 +113,10 @@ type box struct {
 // run carries the call out and reports. fds are the caller's stdin, stdout
 // and stderr.
 func (b *box) run(body []byte, fds []int) int {
-	streams, err := openStreams(fds, b.call)
-	if err != nil {
+	streams := newStreams(fds, b.stage.pipes, b.call)
+	if err := b.stage.conn.SendRaw(body); err != nil {
 		return fail(wire.StepCall, err)
 	}
-	if err := b.stage.conn.SendRaw(body, streams.tool[:]...); err != nil {
-		return fail(wire.StepCall, err)
-	}
-	streams.closeTool()
 	if failure := b.started(); failure != nil {
 		b.send(wire.Event{Kind: wire.Failed, Failure: failure})
 		killAll()
@@ -114,15 +124,25 @@ func (b *box) run(body []byte, fds []int) int {
 	}
 	b.send(wire.Event{Kind: wire.Started})
 	go b.listen()
+	clock := time.AfterFunc(b.call.WallTime+hostGrace, func() {
+		b.timedOut.Store(true)
+		killAll()
+	})
 	streams.start(killAll)
 	outcome := b.reap()
 	streams.drain(&outcome)
+	clock.Stop()
+	outcome.TimedOut = b.timedOut.Load()
 	for _, dir := range b.call.Measure {
 		outcome.Memory += used(dir)
 	}
 	b.send(wire.Event{Kind: wire.Done, Outcome: &outcome})
 	return 0
 }
+
+// hostGrace is how much later than the host this side looks at the clock: it
+// matters only when the host is stopped, or too busy.
+const hostGrace = 200 * time.Millisecond
 
 // started follows the stage up to its exec. The stage announces the exec and
 // then falls silent, because its socket closes on exec.
@@ -170,7 +190,7 @@ func (b *box) reap() wire.Outcome {
 		// WNOWAIT first: while the tool is a zombie its pid can't be reused,
 		// so a signal forwarded meanwhile can't meet a stranger.
 		var info unix.Siginfo
-		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -179,12 +199,19 @@ func (b *box) reap() wire.Outcome {
 		}
 		b.mu.Lock()
 		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, &usage)
-		if err == nil && pid == b.stage.pid {
+		// A process that had itself traced by its parent, and whose parent is
+		// gone, stops with us as its tracer. That is no end; it must not live.
+		stopped := err == nil && status.Stopped()
+		if err == nil && pid == b.stage.pid && !stopped {
 			b.ended = true
 			o.Status = uint32(status)
 		}
 		ended := b.ended
 		b.mu.Unlock()
+		if stopped {
+			_ = unix.Kill(pid, unix.SIGKILL)
+			continue
+		}
 		if err != nil || pid <= 0 {
 			continue
 		}

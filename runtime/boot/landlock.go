@@ -60,14 +60,14 @@ func restrict(l *wire.Landlock) error {
 			return fmt.Errorf("%q: unknown access class %d", r.Path, r.Access)
 		}
 		var st unix.Stat_t
-		if err := unix.Stat(r.Path, &st); err != nil {
+		if err := unix.Stat(string(r.Path), &st); err != nil {
 			return fmt.Errorf("%q: %w", r.Path, err)
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 			rights &= fileRights
 		}
 		set := landlock.AccessFSSet(rights) & config.HandledAccessFS
-		rules = append(rules, landlock.PathAccess(set, r.Path))
+		rules = append(rules, landlock.PathAccess(set, string(r.Path)))
 	}
 	return config.Restrict(rules...)
 }

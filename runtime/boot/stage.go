@@ -26,7 +26,10 @@ func Stage() int {
 	runtime.LockOSThread()
 	unix.CloseOnExec(wire.ControlFD)
 	conn := wire.NewConn(wire.ControlFD)
-	body, fds, err := conn.ReceiveRaw(3)
+	if err := pipes(conn); err != nil {
+		return fail(wire.StepInit, err)
+	}
+	body, _, err := conn.ReceiveRaw(0)
 	if err != nil {
 		return 0 // the box is not needed
 	}
@@ -34,15 +37,51 @@ func Stage() int {
 	if err := json.Unmarshal(body, &call); err != nil {
 		return fail(wire.StepCall, err)
 	}
-	step, err := become(conn, &call, fds)
+	step, err := become(conn, &call)
 	_ = conn.Send(wire.Event{Kind: wire.Failed, Failure: &wire.Failure{Step: step, Message: err.Error()}})
 	return 1
 }
 
+// pipes makes the tool's standard streams and gives PID 1 the other ends. They
+// are made with the tool's file system ids: /dev/stderr leads to the pipe's
+// inode, which only its owner may open again.
+func pipes(conn *wire.Conn) error {
+	setfs := func(uid, gid uintptr) {
+		// Both return the former id and no error (setfsuid(2)).
+		_, _, _ = unix.RawSyscall(unix.SYS_SETFSGID, gid, 0, 0)
+		_, _, _ = unix.RawSyscall(unix.SYS_SETFSUID, uid, 0, 0)
+	}
+	setfs(wire.ToolUID, wire.ToolGID)
+	defer setfs(0, 0)
+	var others []int
+	for i := range 3 {
+		var p [2]int
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			return fmt.Errorf("pipe: %w", err)
+		}
+		ours, other := p[0], p[1]
+		if i > 0 {
+			ours, other = p[1], p[0]
+		}
+		if err := unix.Dup3(ours, i, 0); err != nil {
+			return err
+		}
+		_ = unix.Close(ours)
+		others = append(others, other)
+	}
+	if err := conn.Send(wire.Event{Kind: wire.Pipes}, others...); err != nil {
+		return err
+	}
+	for _, fd := range others {
+		_ = unix.Close(fd)
+	}
+	return nil
+}
+
 // become takes the steps in their order. It returns only with an error and
 // the step that made it.
-func become(conn *wire.Conn, call *wire.Call, fds []int) (wire.Step, error) {
-	if err := streams(fds); err != nil {
+func become(conn *wire.Conn, call *wire.Call) (wire.Step, error) {
+	if err := unix.CloseRange(3, ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return wire.StepCall, err
 	}
 	// The tool is what an out-of-memory kill should meet, not PID 1. Said
@@ -50,7 +89,10 @@ func become(conn *wire.Conn, call *wire.Call, fds []int) (wire.Step, error) {
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
 		return wire.StepRlimit, err
 	}
-	if err := identity(call.UID, call.GID); err != nil {
+	if err := ordinary(); err != nil {
+		return wire.StepIdentity, err
+	}
+	if err := identity(); err != nil {
 		return wire.StepIdentity, err
 	}
 	for _, r := range call.Rlimits {
@@ -61,14 +103,15 @@ func become(conn *wire.Conn, call *wire.Call, fds []int) (wire.Step, error) {
 		}
 	}
 	unix.Umask(0o022)
-	if err := unix.Chdir(call.Dir); err != nil {
+	if err := unix.Chdir(string(call.Dir)); err != nil {
 		return wire.StepChdir, fmt.Errorf("%q: %w", call.Dir, err)
 	}
-	search := searchPath(call.Env)
+	argv, env := wire.Strings(call.Argv), wire.Strings(call.Env)
+	search := searchPath(env)
 	if err := required(call, search); err != nil {
 		return wire.StepRequires, err
 	}
-	file, err := lookup(call.Argv[0], search)
+	file, err := lookup(argv[0], search)
 	if err != nil {
 		return wire.StepLookup, err
 	}
@@ -88,30 +131,19 @@ func become(conn *wire.Conn, call *wire.Call, fds []int) (wire.Step, error) {
 	if err := conn.Send(wire.Event{Kind: wire.Started}); err != nil {
 		return wire.StepExec, err
 	}
-	err = syscall.Exec(file, call.Argv, call.Env)
+	err = syscall.Exec(file, argv, env)
 	return wire.StepExec, explainExec(file, err)
-}
-
-// streams puts the tool's three pipes in place and leaves nothing else open
-// across the exec.
-func streams(fds []int) error {
-	for i, fd := range fds {
-		if err := unix.Dup3(fd, i, 0); err != nil {
-			return err
-		}
-	}
-	return unix.CloseRange(3, ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC)
 }
 
 // identity drops everything of PID 1. The bounding set goes first, while
 // CAP_SETPCAP is there. The calls are the kernel's own and change this thread
 // alone: it is the one that execs, and the other threads of the runtime end
 // then. The C library's, and Go's, would stop and change all of them.
-func identity(uid, gid int) error {
+func identity() error {
 	if err := dropBounding(); err != nil {
 		return err
 	}
-	u, g := uintptr(uid), uintptr(gid)
+	const u, g = wire.ToolUID, wire.ToolGID
 	for _, c := range []struct {
 		name       string
 		trap       uintptr
@@ -141,7 +173,7 @@ func searchPath(env []string) []string {
 // required says which program the skill needs and the box lacks.
 func required(call *wire.Call, search []string) error {
 	for _, name := range call.Requires {
-		if _, err := lookup(name, search); err != nil {
+		if _, err := lookup(string(name), search); err != nil {
 			return fmt.Errorf("the skill requires %q, which is not in the box", name)
 		}
 	}
@@ -149,7 +181,7 @@ func required(call *wire.Call, search []string) error {
 		return nil
 	}
 	for _, name := range call.RequiresAny {
-		if _, err := lookup(name, search); err == nil {
+		if _, err := lookup(string(name), search); err == nil {
 			return nil
 		}
 	}

@@ -12,44 +12,22 @@ import (
 	"github.com/clawsup/clawsup/runtime/wire"
 )
 
-// streamSet is the three standard streams: the tool's ends and the relays
-// between them and the caller's descriptors.
+// streamSet is the relays between the tool's pipes and the caller's
+// descriptors.
 type streamSet struct {
-	tool   [3]int // what becomes the tool's 0, 1 and 2
 	stdin  *relay
 	stdout *relay
 	stderr *relay
 	output sync.WaitGroup // stdout and stderr
 }
 
-// openStreams makes a pipe for each of the caller's descriptors.
-func openStreams(caller []int, call *wire.Call) (*streamSet, error) {
-	var s streamSet
-	relays := [3]*relay{
-		{src: caller[0], max: -1},
-		{dst: caller[1], max: call.StdoutMax},
-		{dst: caller[2], max: call.StderrMax},
-	}
-	for i, r := range relays {
-		var p [2]int
-		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-			return nil, fmt.Errorf("pipe: %w", err)
-		}
-		if i == 0 {
-			s.tool[i], r.dst = p[0], p[1]
-		} else {
-			s.tool[i], r.src = p[1], p[0]
-		}
-	}
-	s.stdin, s.stdout, s.stderr = relays[0], relays[1], relays[2]
-	return &s, nil
-}
-
-// closeTool closes this side's copies of the tool's ends: the relays see the
-// end when the tool's side is gone.
-func (s *streamSet) closeTool() {
-	for _, fd := range s.tool {
-		_ = unix.Close(fd)
+// newStreams joins the caller's descriptors and this side's ends of the
+// tool's pipes.
+func newStreams(caller []int, pipes [3]int, call *wire.Call) *streamSet {
+	return &streamSet{
+		stdin:  &relay{src: caller[0], dst: pipes[0], max: -1},
+		stdout: &relay{src: pipes[1], dst: caller[1], max: call.StdoutMax},
+		stderr: &relay{src: pipes[2], dst: caller[2], max: call.StderrMax},
 	}
 }
 
@@ -67,6 +45,11 @@ func (s *streamSet) drain(o *wire.Outcome) {
 	s.output.Wait()
 	o.Stdout, o.Stderr = s.stdout.passed, s.stderr.passed
 	o.OutputLimit = s.stdout.exceeded || s.stderr.exceeded
+	for name, r := range map[string]*relay{"standard output": s.stdout, "standard error": s.stderr} {
+		if r.err != nil {
+			o.OutputError = fmt.Sprintf("%s could not be passed on: %v", name, r.err)
+		}
+	}
 }
 
 // relay moves bytes from src to dst, at most max of them (negative: all).
@@ -75,6 +58,7 @@ type relay struct {
 	max      int64
 	passed   int64
 	exceeded bool
+	err      error // the caller's descriptor refused, other than by being closed
 }
 
 // chunk is how much one splice may move: a pipe's usual whole capacity.
@@ -99,6 +83,9 @@ func (r *relay) run(exceeded func()) {
 			// A file opened for appending, some terminals and devices: splice(2).
 			move = newCopier()
 			continue
+		}
+		if err != nil && !errors.Is(err, unix.EPIPE) {
+			r.err = err
 		}
 		if err != nil || n == 0 {
 			break
@@ -163,6 +150,9 @@ func (c *copier) move(src, dst, n int) (int64, error) {
 	}
 	for done := 0; done < got; {
 		put, err := retry(dst, unix.POLLOUT, func() (int, error) { return unix.Write(dst, c.buf[done:got]) })
+		if err == nil && put == 0 {
+			err = unix.EIO
+		}
 		if err != nil {
 			return int64(done), err
 		}

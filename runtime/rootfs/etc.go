@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/clawsup/clawsup/runtime/wire"
 )
 
 // etcFiles are the host's configuration files that a box sees, each because
@@ -41,10 +43,10 @@ var etcFiles = []struct{ pattern, why string }{
 func (t *Tree) generated() map[string]string {
 	return map[string]string{
 		"/etc/passwd": "root:x:0:0:root:/:/usr/sbin/nologin\n" +
-			fmt.Sprintf("tool:x:%d:%d:tool:%s:/bin/sh\n", t.BoxUID, t.BoxGID, TmpDir) +
+			fmt.Sprintf("tool:x:%d:%d:tool:%s:/bin/sh\n", wire.ToolUID, wire.ToolGID, TmpDir) +
 			"nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
 		"/etc/group": "root:x:0:\n" +
-			fmt.Sprintf("tool:x:%d:\n", t.BoxGID) +
+			fmt.Sprintf("tool:x:%d:\n", wire.ToolGID) +
 			"nogroup:x:65534:\n",
 		"/etc/hosts":         "127.0.0.1 localhost " + t.Hostname + "\n::1 localhost\n",
 		"/etc/hostname":      t.Hostname + "\n",
@@ -101,6 +103,8 @@ func (b *builder) showFile(file string) error {
 	switch {
 	case info.Mode()&os.ModeSymlink != 0:
 		return b.copyLink(file, file)
+	case info.Mode().Perm()&0o004 == 0:
+		return nil // what the host shows to its users alone is none of the box's business
 	case info.Mode().IsRegular() && info.Size() <= copyLimit:
 		content, err := os.ReadFile(file)
 		if err == nil {

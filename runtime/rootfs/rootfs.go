@@ -60,9 +60,6 @@ type Tree struct {
 	// InitUID and InitGID are, on the host, uid and gid 0 of the box;
 	// ToolUID and ToolGID those that the tool runs with.
 	InitUID, InitGID, ToolUID, ToolGID int
-	// ToolName is the user name of the tool in /etc/passwd, with these ids
-	// as the box sees them.
-	BoxUID, BoxGID int
 }
 
 // Bind is a tree of the host shown in the box.
@@ -73,8 +70,6 @@ type Bind struct {
 	Recurse  bool     // with what is mounted beneath it
 	Identity Identity // what Source must be; zero: anything
 	Owner    *Owner   // mapped to the tool's ids; nil: not id-mapped
-	Private  bool     // sockets and FIFOs may be made in it
-	Wide     bool     // no Landlock rule: for tests of the second wall
 }
 
 // Identity is a file's device and inode.

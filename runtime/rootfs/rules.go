@@ -22,27 +22,24 @@ func (t *Tree) Rules() []wire.Rule {
 		rules = append(rules, wire.Rule{Path: "/etc", Access: wire.Read})
 	}
 	for _, d := range devices {
-		rules = append(rules, wire.Rule{Path: "/dev/" + d.name, Access: wire.Device})
+		rules = append(rules, wire.Rule{Path: wire.Text("/dev/" + d.name), Access: wire.Device})
 	}
 	for _, dir := range t.systemTargets() {
-		rules = append(rules, wire.Rule{Path: dir, Access: wire.Execute})
+		rules = append(rules, wire.Rule{Path: wire.Text(dir), Access: wire.Execute})
 	}
 	for _, file := range t.Read {
-		rules = append(rules, wire.Rule{Path: file, Access: wire.Execute})
+		rules = append(rules, wire.Rule{Path: wire.Text(file), Access: wire.Execute})
 	}
 	for _, b := range t.Binds {
 		switch {
-		case b.Wide:
-		case b.Writable && b.Private:
-			rules = append(rules, wire.Rule{Path: b.Target, Access: wire.Full})
 		case b.Writable:
-			rules = append(rules, wire.Rule{Path: b.Target, Access: wire.Write})
+			rules = append(rules, wire.Rule{Path: wire.Text(b.Target), Access: wire.Write})
 		default:
-			rules = append(rules, wire.Rule{Path: b.Target, Access: wire.Execute})
+			rules = append(rules, wire.Rule{Path: wire.Text(b.Target), Access: wire.Execute})
 		}
 	}
 	for _, m := range t.Tmpfs {
-		rules = append(rules, wire.Rule{Path: m.Target, Access: wire.Full})
+		rules = append(rules, wire.Rule{Path: wire.Text(m.Target), Access: wire.Full})
 	}
 	return rules
 }

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -54,7 +55,7 @@ func TestDescriptorsArrive(t *testing.T) {
 	}
 	defer r.Close()
 	defer w.Close()
-	large := Call{Argv: []string{string(make([]byte, MaxString))}} // more than one segment
+	large := Call{Argv: []Text{Text(make([]byte, MaxString))}} // more than one segment
 	go func() { _ = a.Send(large, int(r.Fd()), int(w.Fd())) }()
 	body, fds, err := b.ReceiveRaw(2)
 	if err != nil || len(fds) != 2 || len(body) < MaxString {
@@ -69,6 +70,18 @@ func TestDescriptorsArrive(t *testing.T) {
 		t.Error(err)
 	}
 	closeAll(fds)
+}
+
+// TestTextKeepsBytes: what is no Unicode arrives as it was sent.
+func TestTextKeepsBytes(t *testing.T) {
+	a, b := pair(t)
+	defer b.Close()
+	want := Call{Argv: Texts([]string{"rm", "a\xff\x00b", "", "\u2028"}), Dir: "/\xc3\x28"}
+	go func() { _ = a.Send(want); _ = a.Close() }()
+	var got Call
+	if err := b.Receive(&got); err != nil || !reflect.DeepEqual(got.Argv, want.Argv) || got.Dir != want.Dir {
+		t.Errorf("%q %q %v", got.Argv, got.Dir, err)
+	}
 }
 
 // TestWrongNumberOfDescriptors closes what nobody asked for.
@@ -161,5 +174,20 @@ func FuzzReceive(f *testing.F) {
 			}
 		}
 		_ = b.Close()
+	})
+}
+
+// FuzzText: any bytes come back.
+func FuzzText(f *testing.F) {
+	f.Add([]byte("a\xff"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		body, err := json.Marshal(Text(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out Text
+		if err := json.Unmarshal(body, &out); err != nil || string(out) != string(in) {
+			t.Errorf("%q came back as %q, %v", in, out, err)
+		}
 	})
 }

@@ -21,6 +21,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"errors"
 	"time"
 )
@@ -51,20 +52,61 @@ type Hello struct {
 // together; a mismatch means a half-done upgrade and is refused.
 const Protocol = 1
 
+// Identity of the tool as the box sees it. Uid and gid 0 are clawsup-init's.
+const (
+	ToolUID = 1000
+	ToolGID = 1000
+)
+
+// Text is a string of any bytes. JSON knows only Unicode, so it travels in
+// base64: a file name or an argument must arrive as it was approved.
+type Text string
+
+// MarshalJSON writes the bytes in base64.
+func (t Text) MarshalJSON() ([]byte, error) { return json.Marshal([]byte(t)) }
+
+// UnmarshalJSON reads them back.
+func (t *Text) UnmarshalJSON(b []byte) error {
+	var bytes []byte
+	if err := json.Unmarshal(b, &bytes); err != nil {
+		return err
+	}
+	*t = Text(bytes)
+	return nil
+}
+
+// Texts turns strings into Text.
+func Texts(list []string) []Text {
+	texts := make([]Text, len(list))
+	for i, s := range list {
+		texts[i] = Text(s)
+	}
+	return texts
+}
+
+// Strings turns them back.
+func Strings(texts []Text) []string {
+	list := make([]string, len(texts))
+	for i, t := range texts {
+		list[i] = string(t)
+	}
+	return list
+}
+
 // Call is the one thing a sandbox is given.
 type Call struct {
-	Argv        []string  // Argv[0] is looked up in PATH of Env unless it holds a slash
-	Env         []string  // NAME=value, the whole environment
-	Dir         string    // working directory in the box
-	UID, GID    int       // identity of the tool in the box
-	Requires    []string  // programs that must be found in PATH
-	RequiresAny []string  // programs of which one must be
-	Rlimits     []Rlimit  // set for the tool
-	StdoutMax   int64     // bytes passed on before the call ends
-	StderrMax   int64     // bytes passed on before the call ends
-	Landlock    *Landlock // nil: the layer was lowered
-	Seccomp     []byte    // array of struct sock_filter; empty: the layer was lowered
-	Measure     []string  // tmpfs mount points whose use is reported at the end
+	Argv        []Text        // Argv[0] is looked up in PATH of Env unless it holds a slash
+	Env         []Text        // NAME=value, the whole environment
+	Dir         Text          // working directory in the box
+	Requires    []Text        // programs that must be found in PATH
+	RequiresAny []Text        // programs of which one must be
+	Rlimits     []Rlimit      // set for the tool
+	StdoutMax   int64         // bytes passed on before the call ends
+	StderrMax   int64         // bytes passed on before the call ends
+	WallTime    time.Duration // after which init ends the call, should the host not have
+	Landlock    *Landlock     // nil: the layer was lowered
+	Seccomp     []byte        // array of struct sock_filter; empty: the layer was lowered
+	Measure     []string      // tmpfs mount points whose use is reported at the end
 }
 
 // Rlimit is one limit of setrlimit(2), soft and hard alike.
@@ -84,7 +126,7 @@ type Landlock struct {
 
 // Rule allows an access class beneath a path of the box.
 type Rule struct {
-	Path   string
+	Path   Text
 	Access Access
 }
 
@@ -111,6 +153,7 @@ const (
 	Started EventKind = iota + 1
 	Failed
 	Done
+	Pipes // from the stage to init alone: the other ends of its streams
 )
 
 // Event is what init tells about the call.
@@ -134,6 +177,8 @@ type Outcome struct {
 	Written     int64 // bytes that went towards block devices (ru_oublock)
 	Stdout      int64 // bytes passed on
 	Stderr      int64
-	OutputLimit bool  // a cap was reached with more to come
-	Memory      int64 // bytes in the measured tmpfs mounts at the end
+	OutputLimit bool   // a cap was reached with more to come
+	OutputError string // why the caller's descriptor took no more; empty: it did, or nobody reads
+	TimedOut    bool   // init's own clock ended the call
+	Memory      int64  // bytes in the measured tmpfs mounts at the end
 }

@@ -26,6 +26,7 @@ const (
 	StepLandlock
 	StepSeccomp
 	StepExec
+	StepOutput
 	StepReport
 	StepCleanup
 	numSteps
@@ -49,6 +50,7 @@ var stepNames = [numSteps]string{
 	StepLandlock:  "landlock",  // the second wall
 	StepSeccomp:   "seccomp",   // the filter
 	StepExec:      "exec",      // execve refused
+	StepOutput:    "output",    // the caller's descriptor refused what the tool wrote
 	StepReport:    "report",    // init fell silent
 	StepCleanup:   "cleanup",   // something of the box stayed behind
 }
