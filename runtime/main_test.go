@@ -38,6 +38,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(runVictim(dir))
 	}
+	if dir := os.Getenv(starterEnv); dir != "" {
+		if err := compileFilters(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(runStarter(dir))
+	}
 	os.Exit(run(m))
 }
 
@@ -74,7 +81,7 @@ func run(m *testing.M) int {
 }
 
 func compileFilters() error {
-	for filter, groups := range map[*[]byte][]string{&testFilter: {"loopback"}, &strictFilter: nil} {
+	for filter, groups := range map[*[]byte][]string{&testFilter: {"loopback", "unix"}, &strictFilter: nil} {
 		f, err := seccomp.Compile(groups)
 		if err != nil {
 			return err
@@ -116,7 +123,7 @@ func testHost(t testing.TB) *Host {
 // wholePlan enforces everything that this host can.
 func wholePlan(t testing.TB, h *Host, without ...layer.Layer) layer.Plan {
 	t.Helper()
-	wish := layer.All.Without(layer.LandlockTCP, layer.LandlockUDP)
+	wish := layer.All.Without(layer.LandlockTCP, layer.LandlockUDP, layer.LandlockUnix)
 	plan, err := layer.Lower(wish, h.Layers, layer.Of(without...))
 	if err != nil {
 		t.Fatal(err)

@@ -157,7 +157,7 @@ func TestForeignArchitectures(t *testing.T) {
 // Each row holds where it says, and one flipped bit of an argument is judged
 // as the table judges it, be it among the bits that count or above them.
 func TestArguments(t *testing.T) {
-	for _, groups := range [][]string{nil, {"loopback"}, {"loopback", "sysvipc", "ptrace", "numa", "nested"}} {
+	for _, groups := range [][]string{nil, {"loopback"}, {"loopback", "unix", "inotify", "sysvipc", "ptrace", "numa", "nested"}} {
 		p, m := newPolicy(t, groups), newMachine(t, groups)
 		for _, r := range rowsOf(t, groups) {
 			n, ok, _ := number(r.Call, native)

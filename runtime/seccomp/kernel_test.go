@@ -299,7 +299,12 @@ func attempts() []try {
 		socketTry("family with a high bit", "", 1<<32|unix.AF_PACKET, unix.SOCK_RAW, 0, unix.EPERM),
 		socketTry("TCP", "loopback", unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0),
 		socketTry("UDP", "loopback", unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDP, 0),
-		socketTry("Unix", "", unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0, 0),
+		socketTry("Unix", "unix", unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0, 0),
+		socketTry("Unix without the group", "loopback", unix.AF_UNIX, unix.SOCK_STREAM, 0, unix.EAFNOSUPPORT),
+		socketTry("Unix with a high bit, without the group", "", 1<<32|unix.AF_UNIX, unix.SOCK_STREAM, 0, unix.EAFNOSUPPORT),
+		{name: "inotify without the group", want: unix.ENOSYS, do: func() unix.Errno { return call(unix.SYS_INOTIFY_INIT1, 0) }},
+		{name: "inotify", groups: "inotify", do: func() unix.Errno { return call(unix.SYS_INOTIFY_INIT1, 0) }},
+		{name: "syncfs", want: unix.EPERM, do: func() unix.Errno { return call(unix.SYS_SYNCFS, 0) }},
 
 		{name: "seccomp listener", groups: "nested", want: unix.EPERM, do: func() unix.Errno {
 			return call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, 0)

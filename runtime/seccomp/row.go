@@ -25,6 +25,8 @@ type Group string
 const (
 	Base     Group = "base"
 	Loopback Group = "loopback"
+	Unix     Group = "unix"
+	Inotify  Group = "inotify"
 	SysVIPC  Group = "sysvipc"
 	Ptrace   Group = "ptrace"
 	NUMA     Group = "numa"
@@ -43,6 +45,8 @@ func Groups() []GroupInfo {
 	return []GroupInfo{
 		{Base, "what every program needs; always on"},
 		{Loopback, "TCP and UDP sockets, IPv4 and IPv6; where they lead is the network namespace's business"},
+		{Unix, "Unix sockets with names; on where no socket of the host's can be reached, or Landlock keeps it apart"},
+		{Inotify, "watching files; takes of the 128 instances that the host's root has, and sees the host's programs being opened"},
 		{SysVIPC, "System V and POSIX message queues, semaphores and shared memory: PostgreSQL, fakeroot"},
 		{Ptrace, "debuggers and tracers inside the box: gdb, strace, sanitizers that look for leaks"},
 		{NUMA, "memory placement on machines with several nodes: numactl, databases, numerical libraries"},

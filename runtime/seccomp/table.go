@@ -83,7 +83,7 @@ var Table = []Row{
 	{Base, "pipe2", nil, Allow, "a pipe with flags"},
 	{Base, "fsync", nil, Allow, "databases and editors wait for the disk"},
 	{Base, "fdatasync", nil, Allow, "databases wait for the disk"},
-	{Base, "syncfs", nil, Allow, "PostgreSQL and dpkg flush one file system"},
+	{Base, "syncfs", nil, Refuse, "flushes a whole file system of the host's, as sync does"},
 	{Base, "sync_file_range", nil, Allow, "databases and dpkg start write-back"},
 	{Base, "sync", nil, Refuse, "flushes every file system of the host; callers can't tell that it didn't"},
 	{Base, "readahead", nil, Allow, "filling the page cache, paid for by the box"},
@@ -115,10 +115,12 @@ var Table = []Row{
 	{Base, "llistxattr", nil, Allow, "listing attributes; cp, Python's shutil"},
 	{Base, "flistxattr", nil, Allow, "listing attributes; cp"},
 	{Base, "listxattrat", nil, Allow, "listing attributes, from a directory"},
-	{Base, "inotify_init", nil, Allow, "watching files; make, Node"},
-	{Base, "inotify_init1", nil, Allow, "watching files; Node, Python"},
-	{Base, "inotify_add_watch", nil, Allow, "watching a file"},
-	{Base, "inotify_rm_watch", nil, Allow, "no longer watching it"},
+	{Base, "inotify_init", nil, Absent, "instances are counted against the host's root too, and show what the host opens; see group inotify"},
+	{Base, "inotify_init1", nil, Absent, "the same"},
+	{Inotify, "inotify_init", nil, Allow, "watching files"},
+	{Inotify, "inotify_init1", nil, Allow, "watching files; Node, Python"},
+	{Inotify, "inotify_add_watch", nil, Allow, "watching a file"},
+	{Inotify, "inotify_rm_watch", nil, Allow, "no longer watching it"},
 	{Base, "file_getattr", nil, Absent, "inode flags by path: newer than the programs that could need it"},
 	{Base, "file_setattr", nil, Absent, "inode flags by path: the same"},
 	{Base, "cachestat", nil, Absent, "what others have in the page cache is theirs to know"},
@@ -430,11 +432,12 @@ var Table = []Row{
 	{Base, "settimeofday", nil, Refuse, "the host's clock"},
 	{Base, "adjtimex", nil, Refuse, "the host's clock"},
 
-	// Sockets. Without the loopback group there are Unix sockets and nothing
-	// else, and IP answers as in a kernel built without it.
-	{Base, "socket", all(local, stream), Allow, "Unix sockets; what they can name is the mount and network namespace's business"},
-	{Base, "socket", all(local, dgram), Allow, "the same"},
-	{Base, "socket", all(local, seqpkt), Allow, "the same"},
+	// Sockets. Without a group there are none that could be connected to
+	// anything, and families answer as in a kernel built without them.
+	{Base, "socket", all(local), noFamily, "a socket of the host's in the workspace is a way out and hands descriptors in; see group unix"},
+	{Unix, "socket", all(local, stream), Allow, "Unix sockets by name"},
+	{Unix, "socket", all(local, dgram), Allow, "the same"},
+	{Unix, "socket", all(local, seqpkt), Allow, "the same"},
 	{Base, "socketpair", all(local, stream), Allow, "two ends; Node, Python's multiprocessing"},
 	{Base, "socketpair", all(local, dgram), Allow, "the same"},
 	{Base, "socketpair", all(local, seqpkt), Allow, "the same; Rust's std"},

@@ -25,7 +25,7 @@ type workload struct {
 }
 
 var workloads = []workload{
-	{name: "python", needs: []string{"/usr/bin/python3"}, groups: "loopback", argv: []string{"/usr/bin/python3", "w.py"},
+	{name: "python", needs: []string{"/usr/bin/python3"}, groups: "loopback,unix", argv: []string{"/usr/bin/python3", "w.py"},
 		want: "python done", files: map[string]string{"w.py": `
 import asyncio, ctypes, hashlib, json, mmap, multiprocessing, os, pty, resource, select, shutil, signal, socket
 import sqlite3, ssl, stat, subprocess, sys, tarfile, tempfile, threading, time, urllib.request, venv, zipfile
@@ -83,7 +83,7 @@ if __name__ == "__main__":
     except PermissionError: pass
     print("python done")
 `}},
-	{name: "node", needs: []string{"node"}, groups: "loopback", argv: []string{"node", "w.mjs"}, want: "node done", files: map[string]string{"w.mjs": `
+	{name: "node", needs: []string{"node"}, groups: "loopback,unix,inotify", argv: []string{"node", "w.mjs"}, want: "node done", files: map[string]string{"w.mjs": `
 import { Worker, isMainThread, parentPort } from 'node:worker_threads'
 import { execFileSync, spawn, fork } from 'node:child_process'
 import http from 'node:http'
