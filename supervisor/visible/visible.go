@@ -8,7 +8,8 @@
 //   - Quote and Text are for questions and messages, where one character
 //     taken for another changes the answer. Control, bidirectional, zero-width
 //     and blank characters, bytes that are no UTF-8, characters that pass for
-//     ASCII, and letters of scripts mixed within a word become escapes.
+//     ASCII, letters of scripts mixed within a word, and runs of spaces, which
+//     could draw columns, become escapes.
 //   - Writer is for a tool's output on a person's terminal, where a sequence
 //     that the terminal obeys could rewrite the screen. Text and colours pass;
 //     everything else that is not printed becomes an escape.
@@ -45,6 +46,11 @@ func Line(s string) string { return escape(s, false) }
 func escape(s string, quotes bool) string {
 	var b strings.Builder
 	for len(s) > 0 {
+		if n := blanks(s); quotes && n > 1 {
+			b.WriteString(strings.Repeat(`\x20`, n))
+			s = s[n:]
+			continue
+		}
 		n, disguised := word(s)
 		for _, part := range runes(s[:n]) {
 			switch r, size := utf8.DecodeRuneInString(part); {
@@ -61,6 +67,9 @@ func escape(s string, quotes bool) string {
 	}
 	return b.String()
 }
+
+// blanks is how many spaces s begins with.
+func blanks(s string) int { return len(s) - len(strings.TrimLeft(s, " ")) }
 
 // runes splits s into characters and stray bytes.
 func runes(s string) []string {

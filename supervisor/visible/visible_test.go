@@ -16,6 +16,7 @@ func TestQuote(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"ls", `"ls"`},
 		{"ls ", `"ls "`},
+		{"a b  c   ", `"a b\x20\x20c\x20\x20\x20"`},
 		{"", `""`},
 		{`a"b\c`, `"a\"b\\c"`},
 		{"a\nb\tc\x00", `"a\nb\tc\x00"`},
@@ -62,6 +63,9 @@ func FuzzQuote(f *testing.F) {
 				t.Errorf("%U stays in %s", r, qa)
 			}
 		}
+		if strings.Contains(qa, "  ") {
+			t.Errorf("%s has a run of spaces", qa)
+		}
 		if back, err := strconv.Unquote(qa); err != nil || back != a {
 			t.Errorf("%s does not give %+q back: %q, %v", qa, a, back, err)
 		}
@@ -72,10 +76,20 @@ func TestWriter(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"plain\ttext\r\n", "plain\ttext\r\n"},
 		{"\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m"},
-		{"\x1b[1;38;5;8mgrey", "\x1b[1;38;5;8mgrey\x1b[m"}, // colour number 8 hides nothing
-		{"\x1b[38;2;8;8;8mx\x1b[m", "\x1b[38;2;8;8;8mx\x1b[m"},
+		{"\x1b[01;31mred", "\x1b[01;31mred\x1b[m"},
+		{"\x1b[1;90mgrey\x1b[22;39m", "\x1b[1;90mgrey\x1b[22;39m\x1b[m"},
+		{"\x1b[;4mx\x1b[0;00m", "\x1b[;4mx\x1b[0;00m"},
+		{"\x1b[1;38;5;8mgrey", `\x1b[1;38;5;8mgrey`},
+		{"\x1b[38;2;8;8;8mx", `\x1b[38;2;8;8;8mx`},
 		{"\x1b[8mhidden", `\x1b[8mhidden`},
-		{"\x1b[38;5;1;8mx", `\x1b[38;5;1;8mx`},
+		{"\x1b[0008mhidden", `\x1b[0008mhidden`},
+		{"\x1b[8:1mhidden", `\x1b[8:1mhidden`},
+		{"\x1b[4:3mx", `\x1b[4:3mx`},
+		{"\x1b[31;8mx", `\x1b[31;8mx`},
+		{"\x1b[30;40mx", `\x1b[30;40mx`},
+		{"\x1b[31;41mx", `\x1b[31;41mx`},
+		{"\x1b[7mx", `\x1b[7mx`},
+		{"\x1b[48;5;1mx", `\x1b[48;5;1mx`},
 		{"\x1b[2J\x1b[H", `\x1b[2J\x1b[H`},
 		{"\x1b]0;title\x07", `\x1b]0;title\a`},
 		{"\x1b]52;c;aGk=\x1b\\", `\x1b]52;c;aGk=\x1b\`},
@@ -126,6 +140,7 @@ func through(t *testing.T, in string, size int) string {
 // how the bytes were cut makes no difference.
 func FuzzWriter(f *testing.F) {
 	f.Add([]byte("\x1b[31mred\x1b]0;x\x07\x9b"), 3)
+	f.Add([]byte("\x1b[8:1mx\x1b[30;40my\x1b[38;5;1mz\x1b[01;4m"), 2)
 	f.Fuzz(func(t *testing.T, in []byte, size int) {
 		size = max(1, size%16)
 		got := through(t, string(in), size)
@@ -137,6 +152,12 @@ func FuzzWriter(f *testing.F) {
 				n, whole := sequence([]byte(got[i:]))
 				if !whole || n == 0 {
 					t.Fatalf("a sequence got through: %+q", got[i:])
+				}
+				for p := range strings.SplitSeq(got[i+2:i+n-1], ";") {
+					number, err := strconv.Atoi("0" + p)
+					if err != nil || number == 2 || number > 4 && number < 22 || number > 24 && number < 31 || number > 39 && number < 90 || number > 96 {
+						t.Fatalf("%q got through in %+q", p, got[i:i+n])
+					}
 				}
 				i += n
 				continue

@@ -15,8 +15,8 @@ import (
 const maxSequence = 64
 
 // Writer passes text on to a terminal. Line feeds, tabs, carriage returns and
-// colour sequences (SGR of ECMA-48, without its concealed text) pass; every
-// other character that does not print is shown as an escape. What was written
+// harmless colour sequences (SGR of ECMA-48: see renditions) pass; every other
+// character that does not print is shown as an escape. What was written
 // is passed on at once, but for the beginning of a character or sequence
 // whose end is still to come. One goroutine at a time may use it.
 type Writer struct {
@@ -103,8 +103,8 @@ func sequence(in []byte) (n int, whole bool) {
 		switch {
 		case i+3 > maxSequence:
 			return 0, true
-		case c >= '0' && c <= '9', c == ';', c == ':':
-		case c == 'm' && !conceals(string(in[2:2+i])):
+		case c >= '0' && c <= '9', c == ';':
+		case c == 'm' && harmless(string(in[2:2+i])):
 			return i + 3, true
 		default:
 			return 0, true
@@ -113,27 +113,26 @@ func sequence(in []byte) (n int, whole bool) {
 	return 0, len(in) >= maxSequence
 }
 
-// conceals reports whether the parameters of an SGR sequence hide text.
-// Those of an extended colour (38, 48, 58) are numbers of a colour.
-func conceals(params string) bool {
-	list := strings.Split(params, ";")
-	for i := 0; i < len(list); i++ {
-		switch strings.TrimLeft(list[i], "0") {
-		case "8":
-			return true
-		case "38", "48", "58":
-			if i+1 == len(list) {
-				return false
-			}
-			switch strings.TrimLeft(list[i+1], "0") {
-			case "5":
-				i += 2
-			case "2":
-				i += 4
-			}
+// renditions are the SGR parameters that pass: with none of them, and no mix
+// of them, text disappears. Missing are concealed and faint text, backgrounds
+// and inverse, which can be the colour of the text, colours by number, which
+// can be that of the screen, and black and white, which are that of most
+// screens. A person's own palette can still make one of these colours vanish.
+var renditions = map[string]bool{
+	"1": true, "22": true, // bold, not bold
+	"3": true, "23": true, "4": true, "24": true, // italic, underlined
+	"31": true, "32": true, "33": true, "34": true, "35": true, "36": true, "39": true,
+	"90": true, "91": true, "92": true, "93": true, "94": true, "95": true, "96": true,
+}
+
+// harmless reports whether the parameters of an SGR sequence hide nothing.
+func harmless(params string) bool {
+	for p := range strings.SplitSeq(params, ";") {
+		if number := strings.TrimLeft(p, "0"); number != "" && !renditions[number] { // "", "0" and "00" are normal
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 func isReset(seq []byte) bool { return strings.Trim(string(seq), "\x1b[0;m") == "" }
