@@ -60,13 +60,21 @@ var childModes = map[string]func(){
 			fmt.Println(name, int(errno))
 		}
 	},
+	"inotify": func() { // in a user namespace of its own, which has no instances to give
+		if err := os.WriteFile("/proc/sys/user/max_inotify_instances", []byte("0"), 0); err != nil {
+			fmt.Println(err)
+			return
+		}
+		_, err := newInotify()
+		fmt.Println(err)
+	},
 	"write": func() {
 		f, err := os.OpenFile(os.Args[1], os.O_WRONLY|unix.O_DIRECT, 0)
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
-		page, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+		page, err := unix.Mmap(-1, 0, 8<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 		if err == nil {
 			_, err = f.Write(page)
 		}
@@ -145,7 +153,14 @@ type child struct {
 // startChild runs a child inside leaf (nil: where the test is) that waits to be started.
 func startChild(t testing.TB, leaf *Leaf, mode string, args ...string) child {
 	t.Helper()
+	return startChildWith(t, nil, leaf, mode, args...)
+}
+
+// startChildWith is startChild with attributes of the process.
+func startChildWith(t testing.TB, attributes *syscall.SysProcAttr, leaf *Leaf, mode string, args ...string) child {
+	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
+	cmd.SysProcAttr = attributes
 	cmd.Args = append([]string{"clawsup-test-child"}, args...)
 	cmd.Env = []string{childMode + "=" + mode, "GOGC=off"}
 	cmd.Stderr = os.Stderr
@@ -221,7 +236,10 @@ func testParent(t testing.TB, h Host) *Parent {
 	p, err := OpenParent(h, fmt.Sprintf("/clawsup-test-%d-%d.slice", os.Getpid(), parents))
 	must(t, err)
 	t.Cleanup(func() {
-		if err := p.Sweep(patience(t), func(string) bool { return false }); err != nil {
+		if err := p.Sweep(patience(t), 30*time.Second, func(string) bool { return false }); err != nil {
+			t.Error(err)
+		}
+		for _, err := range p.Stuck() {
 			t.Error(err)
 		}
 		if err := p.Close(); err != nil {

@@ -7,7 +7,7 @@
 //
 //	host, err := cgroup.Detect()                              // what this machine can do
 //	parent, err := cgroup.OpenParent(host, "/clawsup.slice")  // once per supervisor
-//	err = parent.Sweep(ctx, keep)                             // what a killed predecessor left
+//	err = parent.Sweep(ctx, wait, keep)                       // what a killed predecessor left
 //	leaf, err := parent.Create("call-7", limits)              // once per sandbox, empty
 //	container.Cgroups = leaf.Config()                         // libcontainer joins it
 //	events, err := leaf.Watch(ctx)                            // out of memory, pids limit
@@ -33,13 +33,21 @@
 //     [Leaf.Kill] when [OOM] arrives.
 //   - Swap is forbidden by memory.swap.max = 0 on v2. On v1 it takes memory.memsw.limit_in_bytes equal to the memory
 //     limit, hence a memory limit and a kernel that accounts swap.
+//   - Buffers of TCP and UDP sockets are part of the memory limit on v2. On v1 they are not: there they have a limit of
+//     their own beside it, memory.kmem.tcp.limit_in_bytes, which in spite of its name counts both (tried on Linux 6.18).
+//     It is set to a quarter of the memory limit and at most 16 MiB, so a leaf may use that much more than its limit.
+//     Buffers of Unix sockets are ordinary kernel memory, which the memory limit covers on both.
 //
 // # Killing
 //
 // v2 has cgroup.kill (Linux 5.14), which is atomic. Everywhere else the leaf is frozen, so that nothing forks, each
 // process is signalled through a pidfd that is known to be of this leaf, and the leaf is thawed, until a fresh reading
-// of every directory finds nobody. A process in uninterruptible sleep can't be killed by anyone; then the context's
-// end is the end, and the error says who is left.
+// of every directory finds nobody. Either way the leaf's limits of io and cpu are lifted first: a process whose write the
+// limit holds back sleeps uninterruptibly for as long as the write takes at that rate, and one without a share of the
+// processor can't even die.
+//
+// A process in uninterruptible sleep for any other reason can't be killed by anyone; then the context's end is the end,
+// and the error says who is left. [Parent.Sweep] goes on without such a leaf, and [Parent.Stuck] lists it.
 //
 // # systemd
 //
@@ -49,6 +57,10 @@
 //
 // # Limits of this package
 //
+//   - A v1 kernel without memory.kmem.tcp.limit_in_bytes has no limit for socket buffers but the host's own
+//     net.ipv4.tcp_mem and udp_mem.
+//   - On v2 each watch uses an inotify instance of this process's user (fs.inotify.max_user_instances, 128 by default),
+//     and so does each wait for a death or a freeze while it lasts.
 //   - Device rules are not written here: libcontainer insists on writing them, [Leaf.Config] says which.
 //   - v1 counts and throttles only direct and synchronous input and output per group; buffered writes reach the disk
 //     from a kernel thread that belongs to the root group. v2 attributes them on ext4, btrfs and xfs.

@@ -15,7 +15,8 @@ import (
 // Kill ends every process of the leaf and of all groups below it with SIGKILL, whatever they do against it: fork, stop
 // themselves, change session, be frozen. It returns nil when all are dead and gone from the leaf (a parent may not have
 // waited for them yet), or an error that names who is left when the context ends. A leaf that does not exist has nobody
-// to kill. Frozen leaves are thawed by it.
+// to kill. Frozen leaves are thawed by it, and limits of input, output and processor time are lifted from a leaf that has
+// processes: whoever waits for a throttled disk is deaf to signals until the wait is over, and dying takes processor time.
 func (l *Leaf) Kill(ctx context.Context) error {
 	var err error
 	if l.host.Version == V2 {
@@ -41,7 +42,14 @@ func (l *Leaf) killUnified(ctx context.Context) error {
 		}
 		return l.killEach(ctx) // Linux before 5.14, or the whole leaf is gone, which killEach finds out
 	}
-	return awaitEvent(ctx, dir, "populated", 0)
+	if n, err := readValue(dir, "cgroup.events", "populated"); gone(err) || err == nil && n == 0 {
+		return nil
+	}
+	lifted := l.lift()
+	if err := awaitEvent(ctx, dir, "populated", 0); err != nil {
+		return errors.Join(err, lifted)
+	}
+	return nil
 }
 
 const (
@@ -51,8 +59,14 @@ const (
 )
 
 // killEach freezes, signals and thaws until nobody is listed any more.
-func (l *Leaf) killEach(ctx context.Context) error {
-	for {
+func (l *Leaf) killEach(ctx context.Context) (err error) {
+	var lifted error
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lifted) // it may be why
+		}
+	}()
+	for first := true; ; first = false {
 		pids, err := processes(l.dirs)
 		if err != nil {
 			return err
@@ -65,6 +79,9 @@ func (l *Leaf) killEach(ctx context.Context) error {
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if first {
+			lifted = l.lift()
 		}
 		signalled, err := l.killFrozen(ctx)
 		if err != nil {

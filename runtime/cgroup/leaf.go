@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -74,9 +76,14 @@ const deleteWait = 2 * time.Second
 func (l *Leaf) Delete() error {
 	ctx, cancel := context.WithTimeout(context.Background(), deleteWait)
 	defer cancel()
+	return l.delete(ctx)
+}
+
+// delete is Delete that waits no longer than ctx.
+func (l *Leaf) delete(ctx context.Context) error {
 	var errs []error
 	for _, dir := range l.dirs {
-		errs = append(errs, remove(ctx, dir))
+		errs = append(errs, removeGroup(ctx, dir))
 	}
 	if err := errors.Join(errs...); err != nil {
 		if pids, _ := processes(l.dirs); len(pids) > 0 {
@@ -91,9 +98,23 @@ func (l *Leaf) Delete() error {
 	return nil
 }
 
-// remove removes the group dir with all below it, and tries again while the kernel calls it busy. A group stays busy for
+// remove kills and deletes the leaf, if any of its directories exists.
+func (l *Leaf) remove(ctx context.Context) error {
+	if !slices.ContainsFunc(l.dirs, func(dir string) bool {
+		_, err := os.Lstat(dir)
+		return !errors.Is(err, fs.ErrNotExist)
+	}) {
+		return nil
+	}
+	if err := l.Kill(ctx); err != nil {
+		return err
+	}
+	return l.delete(ctx)
+}
+
+// removeGroup removes the group dir with all below it, and tries again while the kernel calls it busy. A group stays busy for
 // a moment after its last process has died; v1 has no event for the end of that moment, so it is polled for.
-func remove(ctx context.Context, dir string) error {
+func removeGroup(ctx context.Context, dir string) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := unix.Rmdir(dir) // nearly always all there is to do
 		if errors.Is(err, unix.EBUSY) {

@@ -173,31 +173,41 @@ func TestCPUShare(t *testing.T) {
 	if got < 0.9*share || got > 1.1*share {
 		t.Errorf("share of %.3f, want %.2f within a tenth", got, share)
 	}
+	// Both readings are of one clock, so the second must lie between the others.
+	before, err := leaf.CPUUsage()
+	must(t, err)
 	s, err := leaf.Stats()
 	must(t, err)
-	if now, err := leaf.CPUUsage(); err != nil || now < s.CPU || s.CPU < s.User/2 || s.User == 0 || !s.CPUKnown {
-		t.Errorf("%v and then %v, %v", s, now, err)
+	if after, err := leaf.CPUUsage(); err != nil || s.CPU < before || s.CPU > after || s.User == 0 || !s.CPUKnown {
+		t.Errorf("%v, %+v and then %v, %v", before, s, after, err)
 	}
+}
+
+// diskFile returns an empty file and the disks that it lies on.
+func diskFile(t *testing.T) (string, []Device) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "clawsup-test-") // /tmp may be in memory
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	disks, err := DevicesBehind(dir)
+	if err != nil || len(disks) == 0 {
+		t.Skipf("no disk behind %s: %v", dir, err)
+	}
+	file := filepath.Join(dir, "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	return file, disks
 }
 
 func TestIOStats(t *testing.T) {
 	h := realHost(t)
 	need(t, h, IO)
-	dir, err := os.MkdirTemp("/var/tmp", "clawsup-test-") // /tmp may be in memory
-	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if disks, err := DevicesBehind(dir); err != nil || len(disks) == 0 {
-		t.Skipf("no disk behind %s: %v", dir, err)
-	}
-	file := filepath.Join(dir, "file")
-	must(t, os.WriteFile(file, nil, 0o600))
+	file, _ := diskFile(t)
 	leaf := newLeaf(t, testParent(t, h), "io", Limits{})
 	c := startChild(t, leaf, "write", file)
-	c.Args[1] = file
 	c.start()
 	must(t, c.Wait())
-	if s, err := leaf.Stats(); err != nil || !s.IOKnown || s.IOWritten < 1<<20 {
-		t.Errorf("after writing 1 MiB past the cache: %+v, %v", s, err)
+	if s, err := leaf.Stats(); err != nil || !s.IOKnown || s.IOWritten < 8<<20 {
+		t.Errorf("after writing 8 MiB past the cache: %+v, %v", s, err)
 	}
 }
 
@@ -369,7 +379,10 @@ func TestSweep(t *testing.T) {
 			stays.start()
 			goes.start()
 			astray.start()
-			must(t, p.Sweep(patience(t), func(name string) bool { return name == "wanted" }))
+			must(t, p.Sweep(patience(t), 30*time.Second, func(name string) bool { return name == "wanted" }))
+			if stuck := p.Stuck(); len(stuck) > 0 {
+				t.Errorf("stuck: %v", stuck)
+			}
 			if len(existing(wanted)) != len(h.Hierarchies) || state(stays.Process.Pid) != "S" {
 				t.Error("the wanted one is gone")
 			}

@@ -20,7 +20,7 @@ import (
 
 // Limits are what a leaf may use. A zero field is not enforced.
 type Limits struct {
-	Memory            int64    // bytes, rounded down to whole pages; on v1 without, on v2 with most of the kernel's own memory
+	Memory            int64    // bytes, rounded down to whole pages; see the package comment for socket buffers on v1
 	NoSwap            bool     // nothing of Memory may go to swap
 	Pids              int64    // processes and threads at once
 	CPU               float64  // cores: 0.25 is a quarter of one, 2 is two whole ones; at least 0.001
@@ -93,6 +93,7 @@ type setting struct {
 	v1         specs.LinuxResources
 	v2         cgroup2.Resources
 	shown      []shown
+	optional   bool // nothing is lost where the kernel has no such file
 }
 
 // shown is the expected content of a file of the group. A keyed file holds a line per device, and the line of this
@@ -123,6 +124,13 @@ func (l Limits) settings(v Version) ([]setting, error) {
 			one.v1.Memory = &specs.LinuxMemory{Limit: &l.Memory}
 			one.shown = []shown{{file: "memory.limit_in_bytes", text: pages}}
 		}
+		s = append(s, one)
+	}
+	if l.Memory > 0 && !unified {
+		bytes := socketMemory(l.Memory)
+		one := setting{controller: Memory, optional: true}
+		one.v1.Memory = &specs.LinuxMemory{KernelTCP: &bytes}
+		one.shown = []shown{{file: "memory.kmem.tcp.limit_in_bytes", text: strconv.FormatInt(bytes, 10)}}
 		s = append(s, one)
 	}
 	if l.NoSwap {
@@ -159,6 +167,17 @@ func (l Limits) settings(v Version) ([]setting, error) {
 		s = append(s, l.throttle(unified))
 	}
 	return s, nil
+}
+
+// maxSocketMemory is what all buffers of a v1 leaf's sockets may hold at most: room for several connections over loopback
+// at full speed, and little enough that every sandbox of a large host can have it.
+const maxSocketMemory = 16 << 20
+
+// socketMemory is how much a v1 leaf may keep in socket buffers when its memory limit is that many bytes. It comes on top,
+// since v1 doesn't count it as memory; hence only a part, in whole pages, and at least one.
+func socketMemory(memory int64) int64 {
+	page := int64(os.Getpagesize())
+	return max(min(memory/4, maxSocketMemory)/page*page, page)
 }
 
 // throttle is the io part of settings.
@@ -225,6 +244,11 @@ func (l *Leaf) Limit(limits Limits) error {
 			return &LimitError{Controller: s.controller, Err: errors.New("the kernel does not offer it")}
 		}
 		dir := filepath.Join(root, l.path)
+		if s.optional {
+			if _, err := os.Lstat(filepath.Join(dir, s.shown[0].file)); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+		}
 		if err := l.apply(s, root); err != nil {
 			file := filepath.Join(dir, s.shown[0].file)
 			if p := (*fs.PathError)(nil); errors.As(err, &p) {

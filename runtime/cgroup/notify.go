@@ -20,6 +20,10 @@ type inotify struct{ f *os.File }
 // newInotify watches files; a file that does not exist is an error.
 func newInotify(files ...string) (inotify, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if errors.Is(err, unix.EMFILE) { // of root's own: sandboxes have other users
+		return inotify{}, fmt.Errorf("inotify_init1: %w: raise fs.inotify.max_user_instances with sysctl, "+
+			"or the limit of open files if that is lower, or end programs of this user that watch files", err)
+	}
 	if err != nil {
 		return inotify{}, fmt.Errorf("inotify_init1: %w", err)
 	}

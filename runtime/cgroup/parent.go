@@ -6,11 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +30,9 @@ type Parent struct {
 	path string   // from the root of every hierarchy
 	made []string // absolute directories that OpenParent made, parents first
 	unit bool     // path is a unit of systemd
+
+	mu    sync.Mutex
+	stuck map[string]error // mu; leaves that could not be removed
 }
 
 // OpenParent makes ready the group at path ("/clawsup.slice", from the root of every hierarchy) and returns it. On v1 that
@@ -156,39 +162,102 @@ func (p *Parent) handDown(dir string) error {
 	return nil
 }
 
-// Path returns where leaves live, from the root of every hierarchy.
-func (p *Parent) Path() string { return p.path }
-
 // Sweep kills and deletes every leaf that keep does not want, in whichever hierarchies it exists, so that also half of one
-// goes away. On a v2 host with systemd it also looks through the scopes of predecessors that no longer run. All leaves
-// are tried; the error joins what went wrong. Sweep must not run beside a Create whose name keep does not know yet.
-func (p *Parent) Sweep(ctx context.Context, keep func(name string) bool) error {
+// goes away. On a v2 host with systemd it also looks through the scopes of predecessors that no longer run. Leaves are
+// tried side by side, each for as long as wait; one that is still there then is no error of Sweep, and [Parent.Stuck]
+// says why. Sweep must not run beside a Create whose name keep does not know yet.
+func (p *Parent) Sweep(ctx context.Context, wait time.Duration, keep func(name string) bool) error {
+	parents := p.family()
 	names := map[string]bool{}
+	for name := range p.Stuck() { // it may be gone by now
+		names[name] = true
+	}
 	for _, t := range p.host.Hierarchies {
-		entries, err := os.ReadDir(filepath.Join(t.Mount, p.path))
-		if err != nil && !gone(err) {
-			return fmt.Errorf("sweep control groups: %w", err)
-		}
-		for _, e := range entries {
-			if e.IsDir() && e.Name() != supervisorGroup {
-				names[e.Name()] = true
+		for _, one := range parents {
+			entries, err := os.ReadDir(filepath.Join(t.Mount, one.path))
+			if err != nil && !gone(err) {
+				return fmt.Errorf("sweep control groups: %w", err)
+			}
+			for _, e := range entries {
+				if e.IsDir() && e.Name() != supervisorGroup {
+					names[e.Name()] = true
+				}
 			}
 		}
 	}
-	var errs []error
+	var all sync.WaitGroup
+	turns := make(chan struct{}, sweepers)
 	for name := range names {
 		if keep(name) {
+			p.note(name, nil)
 			continue
 		}
-		l := p.leaf(name)
-		errs = append(errs, l.Kill(ctx), l.Delete())
+		turns <- struct{}{}
+		all.Go(func() {
+			defer func() { <-turns }()
+			ctx, cancel := context.WithTimeout(ctx, wait)
+			defer cancel()
+			_ = p.remove(ctx, parents, name) // Stuck has it
+		})
 	}
+	all.Wait()
+	return nil
+}
+
+// sweepers is how many leaves are swept at once: a stuck one must not hold up the rest, and each may need killBatch
+// descriptors.
+const sweepers = 16
+
+// Remove kills and deletes the leaf of that name as Sweep does, if there is one or a part of one. If that is not done
+// when the context ends, the error says why, and so does [Parent.Stuck] until a later Remove or Sweep gets it done.
+// Nobody else may be using that name.
+func (p *Parent) Remove(ctx context.Context, name string) error {
+	if !leafName.MatchString(name) || name == supervisorGroup {
+		return fmt.Errorf("remove control group: %q is not a name for one", name)
+	}
+	return p.remove(ctx, p.family(), name)
+}
+
+// remove is Remove from each of parents.
+func (p *Parent) remove(ctx context.Context, parents []*Parent, name string) error {
+	var errs []error
+	for _, one := range parents {
+		errs = append(errs, one.leaf(name).remove(ctx))
+	}
+	err := errors.Join(errs...)
+	p.note(name, err)
+	return err
+}
+
+// note remembers why a leaf is stuck, or with nil that it is not, or not this process's concern any more.
+func (p *Parent) note(name string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		delete(p.stuck, name)
+		return
+	}
+	if p.stuck == nil {
+		p.stuck = map[string]error{}
+	}
+	p.stuck[name] = err
+}
+
+// Stuck tells which leaves Sweep and Remove could not remove, and why: most often a process that waits for a disk or a
+// network file system and can't be killed until that answers. It returns a copy.
+func (p *Parent) Stuck() map[string]error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.stuck)
+}
+
+// family is this parent and those that predecessors have left.
+func (p *Parent) family() []*Parent {
+	all := []*Parent{p}
 	if p.unit {
-		for _, left := range p.predecessors() {
-			errs = append(errs, left.Sweep(ctx, keep))
-		}
+		all = append(all, p.predecessors()...)
 	}
-	return errors.Join(errs...)
+	return all
 }
 
 // Close removes the parent where OpenParent made it and nothing is left in it. A scope is systemd's to remove, which it

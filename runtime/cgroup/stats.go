@@ -19,7 +19,7 @@ import (
 // Stats is what a leaf has used since it was made, including all groups below it. A number that this host does not
 // count is zero and its Known flag false.
 type Stats struct {
-	CPU, User, System time.Duration // processor time; User and System are rounded to clock ticks on v1
+	CPU, User, System time.Duration // processor time: CPU is all of it, exact; User and System are rounded to clock ticks on v1
 	CPUKnown          bool
 
 	MemoryPeak      uint64 // bytes
