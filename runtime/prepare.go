@@ -27,6 +27,11 @@ const Hostname = "box"
 // that needs this long is in trouble.
 const prepareLimit = 30 * time.Second
 
+// endLimit bounds the end of a box: that everything in it is dead once it was
+// killed, and gone. It takes milliseconds; what needs this long waits for a
+// disk or a network file system, and only that can end it.
+const endLimit = 10 * time.Second
+
 // Sandbox is a prepared box. Run it once, or not at all, then Close it.
 type Sandbox struct {
 	host      *Host
@@ -255,13 +260,15 @@ func (s *Sandbox) limitCPU(_ context.Context, spec *Spec) error {
 	return s.leaf.Limit(cgroup.Limits{CPU: spec.Group.CPU})
 }
 
-// Close ends what is left of the box and removes it. It returns an *Error
-// when something stays behind; the next Open tries again.
+// Close ends what is left of the box and removes it, or gives up after ten
+// seconds. It returns an *Error when something stays behind; then the slot's
+// directory stays too, and the next Open tries again.
 func (s *Sandbox) Close() error {
 	// Its own bound, not a caller's: cleaning up is not optional.
-	ctx, cancel := context.WithTimeout(context.Background(), prepareLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
 	var errs []error
+	var left error // why the group is still there
 	if s.conn != nil {
 		// An init that has said its last word is ending by itself, and an
 		// empty group is cheaper to kill than a dying one.
@@ -271,29 +278,48 @@ func (s *Sandbox) Close() error {
 		errs = append(errs, s.conn.Close())
 	}
 	if s.leaf != nil {
-		errs = append(errs, s.leaf.Kill(ctx))
+		left = s.leaf.Kill(ctx)
 	}
 	if s.process != nil {
-		// How it ended was reported, or does not matter any more.
-		_, _ = s.process.Wait()
+		errs = append(errs, reap(ctx, s.process))
 	}
 	if s.container != nil {
 		errs = append(errs, s.container.Destroy())
 	}
-	if s.leaf != nil {
-		errs = append(errs, s.leaf.Delete())
+	if s.leaf != nil && left == nil {
+		left = s.leaf.Delete()
 	}
+	errs = append(errs, left)
 	if s.diagnosis != nil {
 		errs = append(errs, s.diagnosis.close())
 	}
 	if s.slot != nil {
-		errs = append(errs, os.RemoveAll(s.slot.dir), s.slot.release())
+		if left == nil {
+			errs = append(errs, os.RemoveAll(s.slot.dir))
+		}
+		errs = append(errs, s.slot.release())
 	}
 	*s = Sandbox{used: true}
 	if err := errors.Join(errs...); err != nil {
 		return failed(StepCleanup, err)
 	}
 	return nil
+}
+
+// reap waits for clawsup-init, which was killed, so that it is no zombie. How
+// it ended was reported, or does not matter any more.
+func reap(ctx context.Context, process *libcontainer.Process) error {
+	ended := make(chan struct{})
+	go func() {
+		_, _ = process.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("clawsup-init does not end: %w", ctx.Err())
+	}
 }
 
 // diagnosis is where clawsup-init's standard error goes: nothing, unless it

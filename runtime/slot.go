@@ -8,15 +8,23 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// slotIDs is how many host uids, and gids, belong to one slot. Two are
-// mapped: the box's 0 and the tool's. The rest keeps neighbours apart.
-const slotIDs = 2048
+// SlotIDs is how many host uids, and gids, belong to one slot: slot n has
+// those from Config.UIDBase + n*SlotIDs on. Two are mapped: the box's 0 and
+// the tool's. The rest keeps neighbours apart.
+const SlotIDs = 2048
+
+// clearLimit bounds the removal of one dead box. It takes milliseconds, or
+// for ever if one of its processes waits for a disk that doesn't answer;
+// whoever wants a box now must not wait with it.
+const clearLimit = 2 * time.Second
 
 // slot is one box's claim to a uid range, a cgroup name and a directory. It
 // is a lock on a file: the kernel gives it back when its holder dies, however
@@ -30,11 +38,16 @@ type slot struct {
 func leafName(number int) string { return fmt.Sprintf("box-%04d", number) }
 
 // hostID is the host's uid or gid for one of the box.
-func (h *Host) hostID(s *slot, id int) int { return h.config.UIDBase + s.number*slotIDs + id }
+func (h *Host) hostID(s *slot, id int) int { return h.config.UIDBase + s.number*SlotIDs + id }
 
-// claim takes the first free slot and clears what its last holder left.
+// claim takes the first free slot and clears what its last holder left. It
+// passes over slots in which something is stuck.
 func (h *Host) claim(ctx context.Context) (*slot, error) {
+	stuck := h.parent.Stuck()
 	for n := range h.config.Slots {
+		if stuck[leafName(n)] != nil {
+			continue
+		}
 		s, err := h.try(n)
 		if err != nil {
 			return nil, err
@@ -42,12 +55,20 @@ func (h *Host) claim(ctx context.Context) (*slot, error) {
 		if s == nil {
 			continue
 		}
-		if _, err := os.Lstat(s.dir); err == nil {
-			if err := h.clear(ctx, s); err != nil {
-				return nil, errors.Join(err, s.release())
-			}
+		err = h.clear(ctx, s)
+		if err == nil {
+			return s, nil
 		}
-		return s, nil
+		if err := errors.Join(ctx.Err(), s.release()); err != nil {
+			return nil, err
+		}
+		if stuck = h.parent.Stuck(); stuck[leafName(n)] == nil {
+			return nil, err
+		}
+	}
+	if len(stuck) > 0 {
+		return nil, fmt.Errorf("all %d boxes are in use, %d of them by what could not be removed: %s",
+			h.config.Slots, len(stuck), strings.Join(h.Stuck(), "; "))
 	}
 	return nil, fmt.Errorf("all %d boxes are in use", h.config.Slots)
 }
@@ -73,17 +94,33 @@ func (h *Host) try(n int) (*slot, error) {
 // two processes hold different files of one name.
 func (s *slot) release() error { return s.lock.Close() }
 
-// clear removes what a dead holder left in a slot that is held now.
+// clear removes what a dead holder left in a slot that is held now. Either
+// may be there without the other: a group that could not be removed then, or
+// a directory whose group was never made.
 func (h *Host) clear(ctx context.Context, s *slot) error {
-	name := leafName(s.number)
-	if err := h.parent.Sweep(ctx, func(leaf string) bool { return leaf != name }); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, clearLimit)
+	defer cancel()
+	if err := h.parent.Remove(ctx, leafName(s.number)); err != nil {
 		return err
 	}
 	return os.RemoveAll(s.dir)
 }
 
+// Stuck says of each dead box that could not be removed what is in the way,
+// one line per box. Its slot is not used until a Sweep, or the next process,
+// gets it removed; nothing else depends on it.
+func (h *Host) Stuck() []string {
+	var lines []string
+	for name, err := range h.parent.Stuck() {
+		lines = append(lines, fmt.Sprintf("%s: %v", name, err))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
 // Sweep removes what killed processes left: processes, groups, directories.
-// Boxes whose holder lives are left alone.
+// Boxes whose holder lives are left alone. A box that can't be removed within
+// two seconds is no error: it goes on Stuck's list.
 func (h *Host) Sweep(ctx context.Context) error {
 	held := map[string]*slot{}
 	defer func() {
@@ -111,10 +148,14 @@ func (h *Host) Sweep(ctx context.Context) error {
 	if len(held) == 0 {
 		return nil
 	}
-	if err := h.parent.Sweep(ctx, func(leaf string) bool { return held[leaf] == nil }); err != nil {
+	if err := h.parent.Sweep(ctx, clearLimit, func(leaf string) bool { return held[leaf] == nil }); err != nil {
 		return failed(StepCleanup, err)
 	}
-	for _, s := range held {
+	stuck := h.parent.Stuck()
+	for name, s := range held {
+		if stuck[name] != nil {
+			continue
+		}
 		if err := os.RemoveAll(s.dir); err != nil {
 			return failed(StepCleanup, err)
 		}
