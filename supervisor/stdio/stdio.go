@@ -14,7 +14,8 @@
 // Towards a terminal, bytes pass a visible.Writer, unless raw is asked for.
 //
 // What a relay can't write any more, the tool is told by the kernel: its next
-// write fails. A relay of standard input may outlive Close in a read that
+// write fails. Close tells it too, as a *LostError, unless it is only that the
+// reader went away. A relay of standard input may outlive Close in a read that
 // nobody can end; it holds nothing of the box then.
 package stdio
 
@@ -38,7 +39,27 @@ type Set struct {
 	Streams runtime.Stdio
 	ours    []*os.File     // the box's ends of our pipes
 	output  sync.WaitGroup // relays of stdout and stderr
+
+	mu   sync.Mutex
+	lost *LostError // mu; the first
 }
+
+// LostError is output that was taken from the tool and could not be passed on.
+type LostError struct {
+	Stream int // 1 or 2
+	Err    error
+}
+
+// Error says which stream, and why.
+func (e *LostError) Error() string {
+	name := "standard output"
+	if e.Stream == 2 {
+		name = "standard error"
+	}
+	return fmt.Sprintf("%s can't be written: %v", name, e.Err)
+}
+
+func (e *LostError) Unwrap() error { return e.Err }
 
 // Connect fits the three streams. in may be nil: empty. The caller keeps its
 // files open until Close. raw lets bytes through to a terminal unchanged.
@@ -46,8 +67,8 @@ func Connect(in, out, err *os.File, raw bool) (*Set, error) {
 	s := &Set{}
 	var fail error
 	if s.Streams.In, fail = s.source(in); fail == nil {
-		if s.Streams.Out, fail = s.sink(1, out, raw); fail == nil {
-			s.Streams.Err, fail = s.sink(2, err, raw)
+		if s.Streams.Out, fail = s.target(1, out, raw); fail == nil {
+			s.Streams.Err, fail = s.target(2, err, raw)
 		}
 	}
 	if fail != nil {
@@ -79,8 +100,8 @@ func (s *Set) source(in *os.File) (*os.File, error) {
 	return r, nil
 }
 
-// sink gives what the tool writes to.
-func (s *Set) sink(n int, out *os.File, raw bool) (*os.File, error) {
+// target gives what the tool writes to.
+func (s *Set) target(n int, out *os.File, raw bool) (*os.File, error) {
 	terminal := IsTerminal(out)
 	if runtime.CheckStdio(n, out) == nil && !terminal {
 		return out, nil
@@ -92,23 +113,61 @@ func (s *Set) sink(n int, out *os.File, raw bool) (*os.File, error) {
 	s.ours = append(s.ours, w)
 	s.output.Go(func() {
 		defer r.Close()
-		if !terminal || raw {
-			_, _ = io.Copy(onlyWriter{out}, r)
-			return
+		var to io.WriteCloser = plain{out}
+		if terminal && !raw {
+			to = visible.NewWriter(out)
 		}
-		screen := visible.NewWriter(out)
-		if _, err := io.Copy(screen, r); err == nil {
-			_ = screen.Close()
+		_, err := io.Copy(onlyWriter{to}, r)
+		if err == nil {
+			err = to.Close()
 		}
+		s.missed(n, err, terminal)
 	})
 	return w, nil
+}
+
+// plain passes output on and holds nothing back, so that nothing is to close.
+type plain struct{ io.Writer }
+
+func (plain) Close() error { return nil }
+
+// missed notes that a stream could not be written to its end. A reader that
+// went away (of a terminal: EIO, see tty_hung_up_p in the kernel) wants no more.
+func (s *Set) missed(n int, err error, terminal bool) {
+	if err == nil || errors.Is(err, unix.EPIPE) || terminal && errors.Is(err, unix.EIO) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost == nil {
+		s.lost = &LostError{n, bare(err)}
+	}
+}
+
+// bare drops the name that package os puts into its errors: ours, not the caller's.
+func bare(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// passed is how the passing on of what the tool wrote ended.
+func (s *Set) passed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost != nil {
+		return s.lost
+	}
+	return nil
 }
 
 // grace is how long output may still take when its reader is out of patience.
 const grace = time.Second
 
 // Close waits until everything the tool wrote is passed on, or until a second
-// after ctx is done.
+// after ctx is done. The error is a *LostError if a stream refused bytes.
 func (s *Set) Close(ctx context.Context) error {
 	s.release()
 	done := make(chan struct{})
@@ -118,12 +177,12 @@ func (s *Set) Close(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
-		return nil
+		return s.passed()
 	case <-ctx.Done():
 	}
 	select {
 	case <-done:
-		return nil
+		return s.passed()
 	case <-time.After(grace):
 		return errors.New("the rest of the output was given up")
 	}
@@ -213,11 +272,7 @@ func open(name string) (*os.File, error) {
 	}
 	f, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDONLY|unix.O_NOCTTY, 0)
 	if err != nil {
-		var pe *os.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return fail(err)
+		return fail(bare(err))
 	}
 	return f, nil
 }

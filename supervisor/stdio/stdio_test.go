@@ -4,6 +4,7 @@ package stdio
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -103,12 +104,30 @@ func TestRelayed(t *testing.T) {
 	for err = nil; err == nil; {
 		_, err = s.Streams.Err.WriteString("lost")
 	}
-	if err := s.Close(context.Background()); err != nil {
-		t.Error(err)
+	var lost *LostError
+	if err := s.Close(context.Background()); !errors.As(err, &lost) || lost.Stream != 2 || !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("%v, want that standard error has no space", err)
 	}
 	buf := make([]byte, 100)
 	if n, err := ours.Read(buf); err != nil || string(buf[:n]) != "answer" {
 		t.Errorf("%q, %v", buf[:n], err)
+	}
+}
+
+// TestReaderGone: who doesn't listen any more has lost nothing.
+func TestReaderGone(t *testing.T) {
+	r, _ := pipe(t)
+	ours, theirs := sockets(t)
+	s, err := Connect(r, theirs, theirs, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ours.Close()
+	for err = nil; err == nil; {
+		_, err = s.Streams.Out.WriteString("more")
+	}
+	if err := s.Close(context.Background()); err != nil {
+		t.Error(err)
 	}
 }
 
