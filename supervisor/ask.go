@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -102,35 +100,76 @@ func (p *Plan) question() []byte {
 	return b.Bytes()
 }
 
-// WriteFacts writes the plan's facts and its digest as an aligned list that
-// fits a narrow terminal: long values go on beneath where they began.
+// WriteFacts writes the plan's facts and its digest as a list that fits a
+// narrow terminal. Only clawsup's own words stand at the left: where a value
+// goes on beneath, it stands in the column of values behind "| ", or behind
+// "+ " where it was broken and had no space.
 func WriteFacts(w io.Writer, p *Plan) {
-	for _, f := range append(p.Facts, Fact{"plan", p.Digest}) {
+	for _, f := range append(p.Facts, Fact{"plan", p.Digest, true}) {
+		if f.Whole {
+			fmt.Fprintf(w, "  %s\n    %s\n", f.Name, f.Value)
+			continue
+		}
 		name := f.Name
 		for _, line := range wrapped(f.Value, valueWidth) {
-			fmt.Fprintf(w, "  %-12s %s\n", name, strings.TrimRight(line, " "))
+			fmt.Fprintf(w, "  %-12s %s\n", name, line)
 			name = ""
 		}
 	}
 }
 
-// valueWidth is what a terminal of 80 columns leaves for a value.
+// valueWidth is what a terminal of 80 columns leaves for a value. The last
+// column stays empty: some terminals go on to the next line when it is used.
 const valueWidth = 80 - 2 - 12 - 1 - 1
 
-// wrapped breaks a line at spaces. A word that is longer than a line stays
-// whole, as a digest must to be copied: the terminal folds it.
+// wrapped breaks text into lines of at most width columns, at spaces where it
+// can. Lines but the first are marked: see WriteFacts.
 func wrapped(text string, width int) []string {
-	words := strings.Split(text, " ")
-	lines := []string{words[0]}
-	for _, word := range words[1:] {
-		last := &lines[len(lines)-1]
-		if utf8.RuneCountInString(*last)+1+utf8.RuneCountInString(word) <= width {
-			*last += " " + word
-		} else {
-			lines = append(lines, word)
+	var lines []string
+	mark := ""
+	for {
+		end, space, used := len(text), -1, len(mark)
+		for i, r := range text {
+			if used += column(r); used > width {
+				end = i
+				break
+			}
+			if r == ' ' {
+				space = i
+			}
+		}
+		switch {
+		case end == len(text):
+			return append(lines, mark+text)
+		case text[end] == ' ':
+			space = end
+			fallthrough
+		case space > 0:
+			lines = append(lines, mark+text[:space])
+			text, mark = text[space+1:], "| "
+		default:
+			lines = append(lines, mark+text[:end])
+			text, mark = text[end:], "+ "
 		}
 	}
-	return lines
+}
+
+// columns is how wide a terminal shows text, at most.
+func columns(text string) int {
+	n := 0
+	for _, r := range text {
+		n += column(r)
+	}
+	return n
+}
+
+// column is the width of a character that visible lets through. From Hangul
+// on it may be two (East Asian Width, Unicode Standard Annex 11).
+func column(r rune) int {
+	if r >= 0x1100 {
+		return 2
+	}
+	return 1
 }
 
 // flushInput throws away what is typed and not read (tcflush(3)).

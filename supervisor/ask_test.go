@@ -8,10 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/skills"
 )
 
 // person is the other end of a terminal.
@@ -191,5 +195,104 @@ func TestDecide(t *testing.T) {
 	p.Profile.Profile.Effects.Exec = "whatever"
 	if p.Decide(context.Background(), yes) == nil {
 		t.Error("an unknown decision is no yes")
+	}
+}
+
+// TestForgedFacts: what an argument says never stands where clawsup's own
+// words do.
+func TestForgedFacts(t *testing.T) {
+	names := []string{"command", "argument", "profile", "profile's digest", "workspace", "/proc", "network", "system calls",
+		"stdin", "limits", "in memory", "files", "disk", "environment", "asked by", "layers", "plan"}
+	sh, err := filepath.EvalSymlinks("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", valueWidth-1)
+	for _, forged := range []string{
+		long + " program      /usr/bin/true",
+		long + "  program      /usr/bin/true",
+		strings.Repeat("x", 2*valueWidth) + "program /usr/bin/true",
+		long + " | program /usr/bin/true",
+		strings.Repeat("\uac00", valueWidth) + " program /usr/bin/true",
+		long + "\n  program      /usr/bin/true",
+		long + "\u3000\u00a0\u2003program /usr/bin/true",
+		long + " sha256:" + strings.Repeat("0", 64),
+	} {
+		in := ingredients(t)
+		in.Request.Args = []string{"/bin/sh", "-c", forged, "last"}
+		for line := range strings.SplitSeq(strings.TrimSpace(string(makePlan(t, in).question())), "\n") {
+			if columns(line) > 79 {
+				t.Errorf("%d columns: %q", columns(line), line)
+			}
+			switch {
+			case strings.HasPrefix(line, "    sha256:") && len(line) == 4+71 && !strings.HasSuffix(line, strings.Repeat("0", 64)):
+			case strings.HasPrefix(line, strings.Repeat(" ", 15)+"| "), strings.HasPrefix(line, strings.Repeat(" ", 15)+"+ "):
+			case strings.HasPrefix(line, "  ") && slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(line[2:], n) }):
+			case line == "", line == "  program      "+sh, line == "clawsup: may this run?":
+			default:
+				t.Errorf("%q passes for a fact in %q", line, forged)
+			}
+		}
+	}
+}
+
+// FuzzWrapped: the lines give back the text, and none is too wide.
+func FuzzWrapped(f *testing.F) {
+	f.Add("a b  c", uint8(10))
+	f.Add(strings.Repeat("x ", 50)+"| + ", uint8(7))
+	f.Fuzz(func(t *testing.T, text string, width uint8) {
+		most := 4 + int(width)
+		lines := wrapped(text, most)
+		back := lines[0]
+		for i, l := range lines {
+			if columns(l) > most {
+				t.Errorf("%d columns, not %d: %q", columns(l), most, l)
+			}
+			if i == 0 {
+				continue
+			}
+			switch mark, rest := l[:2], l[2:]; mark {
+			case "| ":
+				back += " " + rest
+			case "+ ":
+				back += rest
+			default:
+				t.Errorf("no mark: %q", l)
+			}
+		}
+		if back != text {
+			t.Errorf("%q gives %q back", text, back)
+		}
+	})
+}
+
+// TestFactsAreWhole: what decides what the box may do is in the question.
+func TestFactsAreWhole(t *testing.T) {
+	in := ingredients(t)
+	in.Profile = profileOf(t, `
+[files]
+rootfs = "/srv/root"
+read = ["/srv/data"]
+proc = "pids"
+[workspace]
+mode = "scratch"
+[seccomp]
+groups = ["ptrace"]
+`)
+	in.Skill = &skills.Skill{Name: "s", Digest: "sha256:1", Dir: "/nonexistent/s", Source: "/src/s"}
+	in.Manifest.OpenClaw.Requires.Bins = []string{"git", "a\u202eb"}
+	in.Manifest.OpenClaw.Requires.AnyBins = []string{"curl", "wget"}
+	in.Request.Skill = "s"
+	question := string(makePlan(t, in).question())
+	for _, want := range []string{"/srv/root, in place of", "/srv/data\n", "/proc        own processes\n", "base, ptrace", "loopback",
+		"git, \"a\\u202eb\"\n", "curl, wget\n", "s, from /src/s\n", "128M, 16384 files\n", "256 open", "stack 8M", "reads 64M and writes 16M", "4096 files"} {
+		if !strings.Contains(question, want) {
+			t.Errorf("%q is not in\n%s", want, question)
+		}
+	}
+	for _, f := range makePlan(t, in).Facts {
+		if f.Name == "" || f.Value == "" {
+			t.Errorf("a fact without name or value: %+v", f)
+		}
 	}
 }

@@ -74,9 +74,12 @@ func (v view) host(path string) string {
 // maxLinks is how many symbolic links the kernel follows (path_resolution(7)).
 const maxLinks = 40
 
-// resolve follows path as the kernel would in the box.
-func (v view) resolve(path string) (box, host string, ok bool) {
+// resolve follows path as the kernel would in the box. firm says that root
+// alone decides where it leads; it counts for a path that leads nowhere, too.
+func (v view) resolve(path string) (box, host string, ok bool, firm func() bool) {
 	links := 0
+	var way []shownAt
+	firm = func() bool { return !slices.ContainsFunc(way, shownAt.open) }
 	rest := strings.Split(path, "/")
 	at := "/"
 	for len(rest) > 0 {
@@ -93,25 +96,54 @@ func (v view) resolve(path string) (box, host string, ok bool) {
 		source := v.host(next)
 		if source == "" {
 			if !v.above(next) {
-				return "", "", false
+				return "", "", false, firm
 			}
 			at = next // a directory that leads to a place, or one in memory
 			continue
 		}
+		way = append(way, shownAt{next, source})
 		to, err := os.Readlink(source)
 		if err != nil {
 			at = next
 			continue
 		}
 		if links++; links > maxLinks {
-			return "", "", false
+			return "", "", false, firm
 		}
 		if filepath.IsAbs(to) {
 			at = "/"
 		}
 		rest = append(strings.Split(to, "/"), rest...)
 	}
-	return at, v.host(at), v.host(at) != ""
+	return at, v.host(at), v.host(at) != "", firm
+}
+
+// open reports whether others than root can change or exchange the file: it
+// is in the workspace, or they can write it or a directory above it.
+func (s shownAt) open() bool {
+	if s.place == rootfs.WorkspaceDir || strings.HasPrefix(s.place, rootfs.WorkspaceDir+"/") {
+		return true
+	}
+	missing := false
+	for path := s.source; ; path = filepath.Dir(path) {
+		var st unix.Stat_t
+		switch err := unix.Lstat(path, &st); {
+		case err == unix.ENOENT && path != "/":
+			missing = true // whoever can write the directory could make it
+			continue
+		case err != nil || st.Uid != 0:
+			return true
+		}
+		// In a sticky directory others can make files, and not touch root's (unlink(2)).
+		sticky := st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&unix.S_ISVTX != 0 && !missing
+		if link := st.Mode&unix.S_IFMT == unix.S_IFLNK; st.Mode&0o022 != 0 && !link && !sticky {
+			return true
+		}
+		if path == "/" {
+			return false
+		}
+		missing = false
+	}
 }
 
 // above reports whether path is a place or leads to one.
@@ -121,6 +153,17 @@ func (v view) above(path string) bool {
 
 // find gives the executable that a command means in the box.
 func (v view) find(argv0, dir string, env []string) Executable {
+	return v.search(argv0, dir, env).Executable
+}
+
+// found is an executable with the path that led to it.
+type found struct {
+	Executable
+	as   string // of the box; not looked up in PATH any more
+	firm bool   // root alone decides what file that is, and what is in it
+}
+
+func (v view) search(argv0, dir string, env []string) found {
 	var candidates []string
 	switch {
 	case strings.HasPrefix(argv0, "/"):
@@ -137,7 +180,7 @@ func (v view) find(argv0, dir string, env []string) Executable {
 		}
 	}
 	for _, c := range candidates {
-		box, host, ok := v.resolve(c)
+		box, host, ok, firm := v.resolve(c)
 		if !ok {
 			continue
 		}
@@ -145,7 +188,7 @@ func (v view) find(argv0, dir string, env []string) Executable {
 		if unix.Lstat(host, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
 			continue
 		}
-		return Executable{Path: box, Host: host, Identity: identityOf(&st), Size: st.Size, Changed: st.Ctim.Nano()}
+		return found{Executable{Path: box, Host: host, Identity: identityOf(&st), Size: st.Size, Changed: st.Ctim.Nano()}, c, firm()}
 	}
-	return Executable{}
+	return found{}
 }

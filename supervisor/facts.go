@@ -11,43 +11,44 @@ import (
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
-// Fact is one line of what a plan is, for people. Everything in it that
-// somebody else chose is made visible.
+// Fact is one thing that a plan is, for people. Everything in it that somebody
+// else chose is made visible.
 type Fact struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name  string // never empty
+	Value string
+	Whole bool // to be copied: on a line of its own, and never broken
 }
 
 // facts says the whole plan. What it leaves out, a person can't have agreed to.
 func (p *Plan) facts() []Fact {
 	var list []Fact
 	add := func(name, format string, args ...any) {
-		list = append(list, Fact{name, fmt.Sprintf(format, args...)})
+		list = append(list, Fact{Name: name, Value: fmt.Sprintf(format, args...)})
 	}
-	add("command", "%s", quoted(p.Call.Argv))
-	switch x := p.Executable; {
-	case x.Path == "":
-		add("", "which program that is, only the box can tell")
-	case x.Path != p.Call.Argv[0]:
-		add("", "which is %s", visible.Text(x.Path))
+	digest := func(name, value string) { list = append(list, Fact{name, value, true}) }
+
+	p.commandFacts(add)
+	if p.Sealed != nil {
+		add("program", "runs from a sealed copy of %s", visible.Text(p.Sealed.From))
+		digest("copy's digest", p.Sealed.Digest)
 	}
 	if p.Skill != nil {
-		add("skill", "%s  %s", visible.Text(p.Skill.Name), p.Skill.Digest)
-		add("", "from %s", visible.Text(p.Skill.Source))
+		add("skill", "%s, from %s", visible.Text(p.Skill.Name), visible.Text(p.Skill.Source))
+		digest("skill's digest", p.Skill.Digest)
 	}
-	add("profile", "%s  %s", visible.Text(p.Profile.Profile.Name), p.Profile.Digest)
-	add("", "from %s", visible.Text(p.Profile.Source))
-	p.workspaceFacts(add)
+	add("profile", "%s, from %s", visible.Text(p.Profile.Profile.Name), visible.Text(p.Profile.Source))
+	digest("profile's digest", p.Profile.Digest)
+	p.treeFacts(add)
 	network := "none"
 	if p.Profile.Profile.Network.Loopback {
 		network = "none but a loopback of the box's own"
 	}
 	add("network", "%s", network)
+	if len(p.Groups) > 0 {
+		add("system calls", "base, %s", strings.Join(p.Groups, ", "))
+	}
 	add("stdin", "%s", p.Request.Stdin)
-	l := &p.Profile.Profile.Limits
-	add("limits", "memory %s, processes %d, cpu %g of a core, time %s (cpu %s)",
-		l.Memory, l.Pids, l.CPU, profiles.Duration(p.Call.WallTime), l.CPUTime)
-	add("", "stdout %s, stderr %s, /tmp %s, one file %s", l.Stdout, l.Stderr, l.Tmp, l.FileSize)
+	p.limitFacts(add)
 	add("environment", "%s", environment(p.Call.Env))
 	if p.Request.Session != "" {
 		add("session", "%s", p.Request.Session)
@@ -57,8 +58,42 @@ func (p *Plan) facts() []Fact {
 	return list
 }
 
-func (p *Plan) workspaceFacts(add func(name, format string, args ...any)) {
+// adder takes a fact as a name and a format.
+type adder func(name, format string, args ...any)
+
+// commandFacts shows the command in one line if it fits, or else every
+// argument by itself, so that none can pass for something else.
+func (p *Plan) commandFacts(add adder) {
+	if all := quoted(p.Call.Argv); columns(all) <= valueWidth {
+		add("command", "%s", all)
+	} else {
+		for i, a := range p.Call.Argv {
+			name := "command"
+			if i > 0 {
+				name = fmt.Sprintf("argument %d", i)
+			}
+			add(name, "%s", visible.Quote(a))
+		}
+	}
+	switch x := p.Executable; {
+	case p.Sealed != nil: // shown by its origin
+	case x.Path == "":
+		add("program", "which one that is, only the box can tell")
+	case x.Path != p.Call.Argv[0]:
+		add("program", "%s", visible.Text(x.Path))
+	}
+	if len(p.Call.Requires) > 0 {
+		add("requires", "%s", texts(p.Call.Requires))
+	}
+	if len(p.Call.RequiresAny) > 0 {
+		add("requires one", "%s", texts(p.Call.RequiresAny))
+	}
+}
+
+// treeFacts says what of the host the box shows.
+func (p *Plan) treeFacts(add adder) {
 	mode := p.Profile.Profile.Workspace.Mode
+	const unsealed = "workspace files: they can change, and no digest has them"
 	switch w := p.Workspace; {
 	case w == nil && mode == profiles.WorkspaceScratch:
 		add("workspace", "an empty one in memory, thrown away")
@@ -66,31 +101,65 @@ func (p *Plan) workspaceFacts(add func(name, format string, args ...any)) {
 		add("workspace", "none")
 	case mode == profiles.WorkspaceRW:
 		add("workspace", "%s, read and WRITTEN AT ONCE as %s", visible.Text(w.Path), w.ownerName())
-		add("", "what is in it now is not part of the digest")
+		add("not sealed", unsealed)
 	default:
 		add("workspace", "%s, read-only, as %s", visible.Text(w.Path), w.ownerName())
-		add("", "what is in it now is not part of the digest")
+		add("not sealed", unsealed)
 	}
+	if p.Spec.Rootfs != "" {
+		add("rootfs", "%s, in place of the host's programs", visible.Text(p.Spec.Rootfs))
+	}
+	if len(p.Spec.Read) > 0 {
+		add("reads also", "%s", texts(p.Spec.Read))
+	}
+	proc := "own processes, and what programs look up of the host"
+	if p.Spec.ProcPids {
+		proc = "own processes"
+	}
+	add("/proc", "%s", proc)
+}
+
+// limitFacts says what the call may use.
+func (p *Plan) limitFacts(add adder) {
+	l := &p.Profile.Profile.Limits
+	add("limits", "memory %s, %d processes, cpu %g of a core for %s, time %s",
+		l.Memory, l.Pids, l.CPU, l.CPUTime, profiles.Duration(p.Call.WallTime))
+	memory := fmt.Sprintf("/tmp %s, %d files; /dev/shm %s", l.Tmp, l.TmpFiles, l.Shm)
+	if p.Profile.Profile.Workspace.Mode == profiles.WorkspaceScratch {
+		memory += fmt.Sprintf("; workspace %s, %d files", l.Scratch, l.ScratchFiles)
+	}
+	add("in memory", "%s", memory)
+	add("files", "one %s, %d open, stack %s, stdout %s, stderr %s", l.FileSize, l.OpenFiles, l.Stack, l.Stdout, l.Stderr)
+	add("disk", "reads %s and writes %s a second", l.DiskRead, l.DiskWrite)
 }
 
 // layerFacts names what is wished for and not enforced: each layer that was
 // given up, and in one line those for which another stands in.
-func (p *Plan) layerFacts(add func(name, format string, args ...any)) {
+func (p *Plan) layerFacts(add adder) {
 	var covered []string
-	name, verdict := "layers", "all enforced"
+	verdict := "all enforced"
 	for _, r := range p.Spec.Layers.Reports {
 		switch r.State {
 		case layer.Lowered:
-			add(name, "%s is NOT ENFORCED: %s", r.Layer, r.Detail)
-			name, verdict = "", "all others are enforced"
+			add("NOT ENFORCED", "%s: %s", r.Layer, r.Detail)
+			verdict = "all others are enforced"
 		case layer.Covered:
 			covered = append(covered, r.Layer.String())
 		}
 	}
 	if covered != nil {
-		verdict += " but " + strings.Join(covered, ", ") + ", which this kernel lacks and other layers cover"
+		verdict += " but " + strings.Join(covered, ", ") + ", which others cover"
 	}
-	add(name, "%s", verdict)
+	add("layers", "%s", verdict)
+}
+
+// texts lists names that somebody chose.
+func texts(names []string) string {
+	list := make([]string, len(names))
+	for i, n := range names {
+		list[i] = visible.Text(n)
+	}
+	return strings.Join(list, ", ")
 }
 
 // environment shows the variables of a call, their values quoted.

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/layer"
 	"github.com/clawsup/clawsup/runtime/rootfs"
@@ -49,7 +47,7 @@ func (s *Supervisor) inspectSpec(k *skills.Skill) (runtime.Spec, error) {
 // The error is about the skill where that is at fault.
 func (s *Supervisor) inspect(ctx context.Context, k *skills.Skill) (skills.Manifest, error) {
 	var none skills.Manifest
-	if err := CheckProgram(s.Config.Inspect); err != nil {
+	if err := runtime.CheckProgram(s.Config.Inspect); err != nil {
 		return none, &runtime.Error{Step: runtime.StepSpec, Err: err}
 	}
 	spec, err := s.inspectSpec(k)
@@ -122,19 +120,4 @@ func question(ctx context.Context, box *runtime.Sandbox, call runtime.Call) (res
 	_ = pipes[2][1].Close()
 	err = errors.Join(<-done, <-done)
 	return result, bufs[1].Bytes(), bufs[2].Bytes(), err
-}
-
-// CheckProgram refuses a program that somebody but root could have written.
-func CheckProgram(file string) error {
-	var st unix.Stat_t
-	if err := unix.Stat(file, &st); err != nil {
-		return fmt.Errorf("%w; it is installed beside clawsup", &os.PathError{Op: "stat", Path: file, Err: err})
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-		return fmt.Errorf("%s is not a program", visible.Text(file))
-	}
-	if st.Uid != 0 || st.Mode&0o022 != 0 {
-		return fmt.Errorf("%s must belong to root and be writable by nobody else", visible.Text(file))
-	}
-	return nil
 }

@@ -3,7 +3,6 @@
 package supervisor
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,7 +17,6 @@ import (
 	"github.com/clawsup/clawsup/runtime/rootfs"
 	"github.com/clawsup/clawsup/runtime/seccomp"
 	"github.com/clawsup/clawsup/skills"
-	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 // Plan is a request resolved to the exact bytes and limits that will run. It
@@ -33,6 +31,7 @@ type Plan struct {
 	Script     string        // of the skill; empty: a command of the box
 	Workspace  *Workspace    // nil: none of the host's
 	Executable Executable
+	Sealed     *Sealed // copy that Executable is; nil: it is no copy
 	Request    Request
 
 	Facts  []Fact
@@ -48,11 +47,14 @@ type Ingredients struct {
 	Workspace *Workspace
 	Host      layer.Host // what the kernel offers
 	Lower     layer.Set  // what the operator gave up
+	Vault     vault      // takes the copy of an executable that somebody could change
 }
 
 // MakePlan makes the plan. It looks at the host's file system only to tell
-// which file the command means. An error of a layer that the host lacks is a
-// *runtime.Error with runtime.StepLayers.
+// which file the command means, and copies that file where a person is going
+// to be asked about it and others could change it. An error of a layer that
+// the host lacks is a *runtime.Error with runtime.StepLayers. The caller
+// closes the plan.
 func MakePlan(in Ingredients) (*Plan, error) {
 	if err := in.Request.check(); err != nil {
 		return nil, err
@@ -69,18 +71,21 @@ func MakePlan(in Ingredients) (*Plan, error) {
 	}
 	p.Request.Args = slices.Clone(in.Request.Args)
 	p.Call.Dir = rootfs.TmpDir
-	for _, step := range []func(*Ingredients) error{p.limits, p.workspace, p.command, p.environment, p.layers} {
+	for _, step := range []func(*Ingredients) error{p.limits, p.workspace, p.command, p.environment, p.layers, p.executable} {
 		if err := step(&in); err != nil {
 			return nil, err
 		}
 	}
-	p.Executable = viewOf(&p.Spec).find(p.Call.Argv[0], p.Call.Dir, p.Call.Env)
 	p.Facts = p.facts()
 	p.Digest = p.digest()
 	return p, nil
 }
 
-// SeccompGroups are the groups of the system call table that a profile means.
+// asked says whether a person decides.
+func (p *Plan) asked() bool { return p.Profile.Profile.Effects.Exec == profiles.Ask }
+
+// SeccompGroups are the groups of the system call table that a profile means
+// by itself. A plan may add seccomp.Unix: see Plan.layers.
 func SeccompGroups(profile *profiles.Profile) []string {
 	groups := slices.Clone(profile.Seccomp.Groups)
 	if profile.Network.Loopback {
@@ -202,17 +207,36 @@ func (p *Plan) environment(in *Ingredients) error {
 }
 
 // layers wishes for every layer that has something to do.
+//
+// A socket that a process outside listens on, in a tree of the host's, leads
+// out of a box without network, and descriptors come in through it. Read-only
+// mounts don't hinder a connect(2). So Unix sockets are for boxes that show no
+// such tree, or where Landlock keeps those of outside apart.
 func (p *Plan) layers(in *Ingredients) error {
 	wish := layer.All
 	if p.Profile.Profile.Network.Loopback {
 		wish = wish.Without(layer.LandlockTCP, layer.LandlockUDP)
 	}
-	if !slices.ContainsFunc(p.Spec.Binds, func(b rootfs.Bind) bool { return b.Owner != nil }) {
+	workspace := slices.ContainsFunc(p.Spec.Binds, func(b rootfs.Bind) bool { return b.Target == rootfs.WorkspaceDir })
+	if !workspace {
 		wish = wish.Without(layer.RootIDMap)
+	}
+	hostTrees := workspace || len(p.Spec.Read) > 0 || p.Spec.Rootfs != ""
+	if !hostTrees {
+		wish = wish.Without(layer.LandlockUnix)
 	}
 	plan, err := layer.Lower(wish, in.Host, in.Lower)
 	if err != nil {
 		return &runtime.Error{Step: runtime.StepLayers, Err: err}
+	}
+	group := string(seccomp.Unix)
+	apart := !hostTrees || plan.Enforce.Has(layer.LandlockUnix)
+	switch named := slices.Contains(p.Groups, group); {
+	case apart && !named:
+		p.Groups = append(p.Groups, group)
+	case !apart && named && !in.Lower.Has(layer.LandlockUnix) && !in.Lower.Has(layer.Landlock):
+		return &runtime.Error{Step: runtime.StepLayers, Err: fmt.Errorf("profile %s names the group %s, and sockets in the host's directories that the box shows could then be connected to: that needs %s (%s), or lower = [%q] in the configuration",
+			p.Profile.Profile.Name, group, layer.LandlockUnix, plan.Reports[layer.LandlockUnix].Detail, layer.LandlockUnix)}
 	}
 	if !plan.Enforce.Has(layer.RootIDMap) {
 		for i := range p.Spec.Binds {
@@ -246,9 +270,12 @@ func (p *Plan) digest() string {
 	in := p.Request.Stdin
 	s.add("stdin", string(in.Kind), in.Path)
 	s.numbers("stdin-file", int64(in.Identity.Dev), int64(in.Identity.Ino), in.Size, in.Changed)
-	x := p.Executable
-	s.add("executable", x.Path, x.Host)
-	s.numbers("executable-file", int64(x.Identity.Dev), int64(x.Identity.Ino), x.Size, x.Changed)
+	if x := p.Executable; p.Sealed != nil {
+		s.add("sealed", p.Sealed.From, p.Sealed.Digest)
+	} else {
+		s.add("executable", x.Path, x.Host)
+		s.numbers("executable-file", int64(x.Identity.Dev), int64(x.Identity.Ino), x.Size, x.Changed)
+	}
 	s.add("session", p.Request.Session)
 	s.numbers("requester", int64(p.Request.Requester))
 	return s.sum()
@@ -262,7 +289,7 @@ func (p *Plan) Verify() error {
 		}
 	}
 	if now := viewOf(&p.Spec).find(p.Call.Argv[0], p.Call.Dir, p.Call.Env); now != p.Executable {
-		return fmt.Errorf("%s is another file now than when the call was planned: ask again", visible.Text(cmp.Or(p.Executable.Path, p.Call.Argv[0])))
+		return fmt.Errorf("%s is another file now than when the call was planned: ask again", p.programName())
 	}
 	return nil
 }

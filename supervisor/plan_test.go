@@ -301,3 +301,46 @@ func TestEnvironmentIsBuiltFromNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestUnixSockets are for boxes that show no tree in which somebody outside
+// could listen, or where Landlock keeps those apart.
+func TestUnixSockets(t *testing.T) {
+	w := &Workspace{Path: "/w"}
+	for _, c := range []struct {
+		name     string
+		landlock int
+		profile  string
+		w        *Workspace
+		lower    layer.Set
+		open     bool
+		state    layer.State
+	}{
+		{"nothing of the host's", 7, "", nil, 0, true, layer.Unused},
+		{"scratch", 7, "[workspace]\nmode = \"scratch\"", nil, 0, true, layer.Unused},
+		{"workspace", 7, "", w, 0, false, layer.Covered},
+		{"written workspace", 7, "[workspace]\nmode = \"rw\"", w, 0, false, layer.Covered},
+		{"files", 7, "[files]\nread = [\"/srv\"]", nil, 0, false, layer.Covered},
+		{"rootfs", 7, "[files]\nrootfs = \"/srv\"", nil, 0, false, layer.Covered},
+		{"workspace, new kernel", 9, "", w, 0, true, layer.Enforced},
+		{"rootfs, new kernel", 9, "[files]\nrootfs = \"/srv\"", nil, 0, true, layer.Enforced},
+		{"workspace, given up", 9, "", w, layer.Of(layer.LandlockUnix), false, layer.Lowered},
+		{"workspace, Landlock given up", 9, "", w, layer.Of(layer.Landlock), false, layer.Lowered},
+		{"named and given up", 7, "[seccomp]\ngroups = [\"unix\"]", w, layer.Of(layer.LandlockUnix), true, layer.Lowered},
+		{"named, new kernel", 9, "[seccomp]\ngroups = [\"unix\"]", w, 0, true, layer.Enforced},
+	} {
+		in := ingredients(t)
+		in.Host.Landlock, in.Profile, in.Workspace, in.Lower = c.landlock, profileOf(t, c.profile), c.w, c.lower
+		p := makePlan(t, in)
+		if n := strings.Count(strings.Join(p.Groups, " "), "unix"); n > 1 || n == 1 != c.open {
+			t.Errorf("%s: groups %v, want unix: %v", c.name, p.Groups, c.open)
+		}
+		if r := p.Spec.Layers.Reports[layer.LandlockUnix]; r.State != c.state {
+			t.Errorf("%s: %+v, want %s", c.name, r, c.state)
+		}
+	}
+	in := ingredients(t)
+	in.Host.Landlock, in.Profile, in.Workspace = 7, profileOf(t, "[seccomp]\ngroups = [\"unix\"]"), w
+	if _, err := MakePlan(in); err == nil || !strings.Contains(err.Error(), "landlock.unix") {
+		t.Errorf("Unix sockets in a workspace that nothing keeps apart: %v", err)
+	}
+}

@@ -44,7 +44,7 @@ func Open(ctx context.Context, config Config) (*Supervisor, error) {
 		return nil, errors.Join(err, share.Close())
 	}
 	s := &Supervisor{Config: config, host: host, store: skills.Store{Dir: config.SkillStore()}, share: share}
-	if err := s.makeEmptyRoot(); err != nil {
+	if err := errors.Join(s.makeEmptyRoot(), s.vault().sweep()); err != nil {
 		return nil, errors.Join(&runtime.Error{Step: runtime.StepSpec, Err: err}, s.Close())
 	}
 	return s, nil
@@ -76,8 +76,10 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// Close gives the host up. The last of the processes at work takes down what
-// they shared: one that waits for an answer may have no box at the moment.
+// Close gives the host up. Who finds nobody else at work takes down what all
+// shared: another may wait for an answer and have no box at the moment. Of two
+// that close at once both may find the other; the empty group that stays then
+// harms nobody, and is used by the next.
 func (s *Supervisor) Close() error {
 	var err error
 	if flock(s.share, unix.LOCK_EX|unix.LOCK_NB) == nil {
@@ -98,6 +100,9 @@ func (c *Config) own() []string {
 // filters keeps compiled seccomp filters.
 func (s *Supervisor) filters() string { return filepath.Join(s.Config.RunDir, "filters") }
 
+// vault keeps sealed copies of executables while their plans live.
+func (s *Supervisor) vault() vault { return vault{filepath.Join(s.Config.StateDir, "sealed")} }
+
 // emptyRoot is the root of boxes that have nothing of the host's.
 func (s *Supervisor) emptyRoot() string { return filepath.Join(s.Config.RunDir, "empty") }
 
@@ -110,12 +115,13 @@ func (s *Supervisor) makeEmptyRoot() error {
 }
 
 // Plan resolves a request. It may seal a skill and have clawsup-inspect read
-// its front matter; nothing of what was asked for runs.
+// its front matter; nothing of what was asked for runs. The caller closes the
+// plan.
 func (s *Supervisor) Plan(ctx context.Context, r Request) (*Plan, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	in := Ingredients{Request: r, Host: s.host.Layers, Lower: s.Config.Lower}
+	in := Ingredients{Request: r, Host: s.host.Layers, Lower: s.Config.Lower, Vault: s.vault()}
 	var err error
 	in.Profile, err = profiles.Load(cmp.Or(r.Profile, s.Config.DefaultProfile), s.Config.ProfilePaths)
 	if err != nil {
@@ -156,9 +162,10 @@ func (s *Supervisor) seal(ref string) (*skills.Skill, error) {
 	return k, nil
 }
 
-// Run carries a plan out, once. started is called when the box is there and
+// Run carries a plan out, once, and closes it. started is called when the box is there and
 // is about to get the call; it may be nil. Cancelling ctx stops the call.
 func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, signals <-chan unix.Signal, started func()) (result runtime.Result, err error) {
+	defer func() { err = errors.Join(err, p.Close()) }()
 	fail := func(err error) (runtime.Result, error) { return Failed(err, p), nil }
 	call := p.Call
 	filter, err := seccomp.Cached(s.filters(), p.Groups)
@@ -175,11 +182,15 @@ func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, si
 		}
 		return fail(err)
 	}
-	defer func() { err = box.Close() }()
+	defer func() { err = errors.Join(err, box.Close()) }()
 	if err := p.Verify(); err != nil {
 		result = Failed(err, p)
 		result.Status, result.Step = runtime.Denied, 0
 		return result, nil
+	}
+	// The box holds the copy by now, whatever becomes of this process.
+	if err := p.Close(); err != nil {
+		return fail(&runtime.Error{Step: runtime.StepCleanup, Err: err})
 	}
 	if started != nil {
 		started()

@@ -10,6 +10,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/runtime/wire"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/stdio"
 )
@@ -63,6 +64,11 @@ func (p *program) carryOut(ctx context.Context, in *interrupts, f *callFlags, o 
 	if o.plan, err = s.Plan(ctx, f.request); err != nil {
 		return err
 	}
+	defer func() {
+		if err := o.plan.Close(); err != nil {
+			logrus.WithError(err).Warn("the sealed copy stayed behind; the next start removes it")
+		}
+	}()
 	logrus.WithFields(logrus.Fields{"plan": o.plan.Digest, "profile": o.plan.Profile.Digest}).Info("planned")
 	if err := o.plan.Decide(ctx, supervisor.AskTerminal); err != nil {
 		o.result = supervisor.Failed(err, o.plan)
@@ -81,7 +87,14 @@ func (p *program) carryOut(ctx context.Context, in *interrupts, f *callFlags, o 
 	if err != nil {
 		logrus.WithError(err).Warn("something of the box stayed behind; the next start removes it")
 	}
-	if err := streams.Close(ctx); err != nil {
+	err = streams.Close(ctx)
+	var lost *stdio.LostError
+	switch ended := o.result.Status; {
+	case err == nil:
+	case errors.As(err, &lost) && (ended == runtime.Exited || ended == runtime.Signalled): // by SIGPIPE, as a rule
+		o.result.Status, o.result.Step, o.result.Message = runtime.SandboxError, wire.StepOutput, lost.Error()
+		o.result.ExitCode, o.result.Signal = -1, ""
+	default:
 		logrus.Warn(err)
 	}
 	return nil

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime/wire"
 )
 
 // nobody runs clawsup without root.
@@ -268,6 +270,8 @@ func TestStreams(t *testing.T) {
 		c.Env = append(os.Environ(), "RUN="+programs+"/clawsup --config "+b.config+" run --")
 		return b.finish(c)
 	}
+	lost := "clawsup: sandbox-error: output: standard output can't be written: no space left on device\n" +
+		"hint: " + hints[wire.StepOutput] + "\n"
 	for _, c := range []struct {
 		script string
 		want   said
@@ -279,7 +283,10 @@ func TestStreams(t *testing.T) {
 		{`$RUN sh -c 'cat; echo end >&2' <&- >&- 2>&-; echo $?`, said{out: "0\n"}},
 		{`echo in | $RUN cat | cat`, said{out: "in\n"}},
 		{`$RUN yes | head -n 2`, said{out: "y\ny\n", err: "clawsup: signalled: the tool was ended by SIGPIPE\n"}},
-		{`$RUN yes >/dev/full; echo $?`, said{out: "141\n", err: "clawsup: signalled: the tool was ended by SIGPIPE\n"}},
+		{`$RUN yes >/dev/full; echo $?`, said{out: "125\n", err: lost}},
+		{`$RUN echo short >/dev/full; echo $?`, said{out: "125\n", err: lost}},
+		{`$RUN true >/dev/full; echo $?`, said{out: "0\n"}},
+		{"${RUN% --} --json -- true >/dev/full; echo $?", said{out: "125\n", err: "clawsup: the report of a call that ended exited is lost: write /dev/stdout: no space left on device\n"}},
 		{`cd ` + b.dir + `; echo a > f; $RUN echo b >> f; cat f`, said{out: "a\nb\n"}},
 		{`cd ` + b.dir + `; $RUN sh -c 'echo o; echo e >&2' > g 2>&1; sort g`, said{out: "e\no\n"}},
 		{`cd ` + b.dir + `; mkfifo p; echo fifo > p & ` + programs + `/clawsup --config ` + b.config + ` run --stdin p -- cat`, said{out: "fifo\n"}},
@@ -369,40 +376,26 @@ func TestAsking(t *testing.T) {
 	}
 }
 
-// TestChangedWhileAsked: what a person agreed to is not there any more.
+// TestChangedWhileAsked: another workspace is not what a person agreed to.
 func TestChangedWhileAsked(t *testing.T) {
 	b := newBench(t, "")
 	b.profile("asking", "[effects]\nexec = \"ask\"\n")
-	swap := map[string]func() error{
-		"the script": func() error {
-			return os.WriteFile(filepath.Join(b.dir, "work/s"), []byte("#!/bin/sh\necho EVIL\n"), 0o755)
-		},
-		"the workspace": func() error {
-			if err := os.Rename(filepath.Join(b.dir, "work"), filepath.Join(b.dir, "old")); err != nil {
-				return err
-			}
-			return os.CopyFS(filepath.Join(b.dir, "work"), os.DirFS(filepath.Join(b.dir, "old")))
-		},
+	screen, tty := terminal(t)
+	cmd := b.on(tty, "run", "--profile", "asking", "--workspace", "work", "--", "echo", "EVIL")
+	until(t, screen, "Anything else is a no: ")
+	if err := os.Rename(filepath.Join(b.dir, "work"), filepath.Join(b.dir, "old")); err != nil {
+		t.Fatal(err)
 	}
-	for what, change := range swap {
-		if err := os.WriteFile(filepath.Join(b.dir, "work/s"), []byte("#!/bin/sh\necho good\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		_ = os.Chmod(filepath.Join(b.dir, "work/s"), 0o755)
-		screen, tty := terminal(t)
-		cmd := b.on(tty, "run", "--profile", "asking", "--workspace", "work", "--", "./s")
-		until(t, screen, "Anything else is a no: ")
-		if err := change(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(screen, "yes\n"); err != nil {
-			t.Fatal(err)
-		}
-		seen := rest(screen)
-		_ = cmd.Wait()
-		if got := status(cmd); got == 0 || strings.Contains(seen, "EVIL") || strings.Contains(seen, "\ngood") {
-			t.Errorf("%s changed: status %d, %q", what, got, seen)
-		}
+	if err := os.Mkdir(filepath.Join(b.dir, "work"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(screen, "yes\n"); err != nil {
+		t.Fatal(err)
+	}
+	seen := rest(screen)
+	_ = cmd.Wait()
+	if got := status(cmd); got == 0 || strings.Contains(seen, "EVIL") {
+		t.Errorf("status %d, %q", got, seen)
 	}
 }
 

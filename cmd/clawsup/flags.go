@@ -33,7 +33,8 @@ Exit status: the tool's own, or
   122  output-limit: the tool wrote more than stdout or stderr may hold
   123  pids-limit: too many processes
   124  timed-out: wall clock or CPU time is over
-  125  sandbox-error: the sandbox failed, nothing is known of the tool
+  125  sandbox-error: the sandbox failed, nothing is known of the tool; or what it
+       wrote, or the report, could not be passed on whole
   126  denied: the profile or a person said no, nothing ran
   127  the command, or a program that the skill requires, is not in the box
   137  out-of-memory

@@ -21,7 +21,12 @@ import (
 // this tree.
 var programs string
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
+func TestMain(m *testing.M) {
+	if file := os.Getenv(attackerEnv); file != "" {
+		attack(file)
+	}
+	os.Exit(build(m))
+}
 
 func build(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "clawsup-cli-")
@@ -137,12 +142,14 @@ func (b *bench) clean() {
 	for _, e := range b.processes() {
 		b.t.Errorf("a process is left: %s", e)
 	}
-	temp, err := os.ReadDir(filepath.Join(b.dir, "state", "skills", "tmp"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		b.t.Error(err)
-	}
-	for _, e := range temp {
-		b.t.Errorf("half a skill is left: %s", e.Name())
+	for _, dir := range []string{"skills/tmp", "sealed"} {
+		temp, err := os.ReadDir(filepath.Join(b.dir, "state", dir))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			b.t.Error(err)
+		}
+		for _, e := range temp {
+			b.t.Errorf("left in %s: %s", dir, e.Name())
+		}
 	}
 }
 

@@ -68,6 +68,7 @@ var hints = map[runtime.Step]string{
 	runtime.StepInit:      "see 'clawsup doctor'; a very small memory limit can be the cause too",
 	wire.StepRequires:     "install it on this host, or use a profile whose rootfs has it",
 	wire.StepLookup:       "the box has the host's system directories, a skill at /skill, a workspace at /workspace",
+	wire.StepOutput:       "what the tool wrote is not whole; make room where its output goes, and run it again",
 	runtime.StepReport:    "run it again with --log-level debug, and report it if it stays",
 }
 
@@ -129,9 +130,9 @@ func (o *outcome) message() string {
 
 // report says what happened and gives the exit status.
 func (p *program) report(o *outcome) int {
+	var lost error
 	if o.flags.json {
-		// An error of our own standard output can be told to nobody.
-		_ = json.NewEncoder(p.stdout).Encode(o.object())
+		lost = json.NewEncoder(p.stdout).Encode(o.object())
 	}
 	if o.result.Status != runtime.Exited {
 		lines := strings.Split(o.message(), "\n")
@@ -142,6 +143,9 @@ func (p *program) report(o *outcome) int {
 		if hint := hints[o.result.Step]; o.result.Status == runtime.SandboxError && hint != "" {
 			fmt.Fprintf(p.stderr, "hint: %s\n", hint)
 		}
+	}
+	if lost != nil {
+		return p.fault(statuses[runtime.SandboxError], fmt.Errorf("the report of a call that ended %s is lost: %w", o.result.Status, lost))
 	}
 	return o.exitStatus()
 }

@@ -45,7 +45,7 @@ func defaultProfile(config supervisor.Config) look {
 func programs(config supervisor.Config) look {
 	return func(context.Context) (Level, string, string) {
 		for _, file := range []string{config.Init, config.Inspect} {
-			if err := supervisor.CheckProgram(file); err != nil {
+			if err := runtime.CheckProgram(file); err != nil {
 				return Broken, err.Error(), "install clawsup-init and clawsup-inspect beside clawsup, as root"
 			}
 		}
@@ -166,6 +166,7 @@ func tryBox(ctx context.Context, config supervisor.Config) (result runtime.Resul
 	if err != nil {
 		return result, err
 	}
+	defer func() { err = errors.Join(err, plan.Close()) }()
 	var pipes [3][2]*os.File // each with both ends here, and nothing said
 	for i := range pipes {
 		if pipes[i][0], pipes[i][1], err = os.Pipe(); err != nil {
