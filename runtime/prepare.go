@@ -283,7 +283,7 @@ func (s *Sandbox) Close() error {
 	if s.process != nil {
 		errs = append(errs, reap(ctx, s.process))
 	}
-	if s.container != nil {
+	if s.container != nil && left == nil { // it would wait for each of the group's directories
 		errs = append(errs, s.container.Destroy())
 	}
 	if s.leaf != nil && left == nil {
