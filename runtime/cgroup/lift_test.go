@@ -4,7 +4,9 @@ package cgroup
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -12,12 +14,19 @@ import (
 	"time"
 )
 
-// awaitDiskSleep waits until a process sleeps uninterruptibly, for which there is no event.
+// awaitDiskSleep waits until a thread of a process sleeps uninterruptibly, for which there is no event.
 func awaitDiskSleep(t *testing.T, pid int) {
 	t.Helper()
-	for ctx := patience(t); state(pid) != "D"; runtime.Gosched() {
+	for ctx := patience(t); ; runtime.Gosched() {
+		stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, file := range stats {
+			text, _ := os.ReadFile(file)
+			if _, after, _ := strings.Cut(string(text), ") "); strings.HasPrefix(after, "D") {
+				return
+			}
+		}
 		if ctx.Err() != nil {
-			t.Fatalf("%d does not come to wait for the disk, its state is %s", pid, state(pid))
+			t.Fatalf("no thread of %d comes to wait for the disk", pid)
 		}
 	}
 }
