@@ -93,27 +93,25 @@ const prompt = "Type yes, the whole word, to let it run. Anything else is a no: 
 // question is the plan as it is shown, without the prompt.
 func (p *Plan) question() []byte {
 	var b bytes.Buffer
-	fmt.Fprintln(&b, "\nclawsup: may this run?")
-	fmt.Fprintln(&b)
+	fmt.Fprintln(&b, "clawsup: may this run?")
 	WriteFacts(&b, p)
-	fmt.Fprintln(&b)
 	return b.Bytes()
 }
 
 // WriteFacts writes the plan's facts and its digest as a list that fits a
 // narrow terminal. Only clawsup's own words stand at the left: where a value
 // goes on beneath, it stands in the column of values behind "| ", or behind
-// "+ " where it was broken and had no space.
+// "+ " where it was broken and had no space. A digest is longer than what the
+// column leaves, and stands left of it.
 func WriteFacts(w io.Writer, p *Plan) {
-	for _, f := range append(p.Facts, Fact{"plan", p.Digest, true}) {
-		if f.Whole {
-			fmt.Fprintf(w, "  %s\n    %s\n", f.Name, f.Value)
-			continue
-		}
+	for _, f := range append(p.Facts, Fact{"plan", "all of this together is", p.Digest}) {
 		name := f.Name
 		for _, line := range wrapped(f.Value, valueWidth) {
 			fmt.Fprintf(w, "  %-12s %s\n", name, line)
 			name = ""
+		}
+		if f.Digest != "" {
+			fmt.Fprintf(w, "    %s\n", f.Digest)
 		}
 	}
 }

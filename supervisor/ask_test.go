@@ -201,8 +201,8 @@ func TestDecide(t *testing.T) {
 // TestForgedFacts: what an argument says never stands where clawsup's own
 // words do.
 func TestForgedFacts(t *testing.T) {
-	names := []string{"command", "argument", "profile", "profile's digest", "workspace", "/proc", "network", "system calls",
-		"stdin", "limits", "in memory", "files", "disk", "environment", "asked by", "layers", "plan"}
+	names := []string{"command", "argument", "profile", "workspace", "/proc", "network", "system calls",
+		"stdin", "limits", "files", "space", "environment", "asked by", "layers", "plan"}
 	sh, err := filepath.EvalSymlinks("/bin/sh")
 	if err != nil {
 		t.Fatal(err)
@@ -285,7 +285,7 @@ groups = ["ptrace"]
 	in.Request.Skill = "s"
 	question := string(makePlan(t, in).question())
 	for _, want := range []string{"/srv/root, in place of", "/srv/data\n", "/proc        own processes\n", "base, ptrace", "loopback",
-		"git, \"a\\u202eb\"\n", "curl, wget\n", "s, from /src/s\n", "128M, 16384 files\n", "256 open", "stack 8M", "reads 64M and writes 16M", "4096 files"} {
+		"git, \"a\\u202eb\"\n", "curl, wget\n", "s, from /src/s\n", "workspace 128M, 16384", "256 open", "stack 8M", "disk 64M/s in,", "16M/s out", "4096 files"} {
 		if !strings.Contains(question, want) {
 			t.Errorf("%q is not in\n%s", want, question)
 		}

@@ -78,9 +78,6 @@ var configKeys = []configKey{
 // lastUID is the last uid that means a user: the two above it are -2 and -1.
 const lastUID = 1<<32 - 3
 
-// idsPerBox is how many uids one box takes of the range.
-const idsPerBox = 2048
-
 // DefaultsFor gives the configuration of a host without a file. executable is
 // the running program, beside which its companions are looked for first.
 func DefaultsFor(executable string) Config {
@@ -220,8 +217,8 @@ func (c *Config) parse(file string, text []byte) error {
 		}
 		c.Origin[k.name] = fmt.Sprintf("%s:%d", file, line)
 	}
-	if last := c.UIDBase + c.Slots*idsPerBox - 1; last > lastUID {
-		return fault(0, "uid_base %d with %d slots of %d uids ends beyond the last uid %d; lower one of them", c.UIDBase, c.Slots, idsPerBox, lastUID)
+	if last := c.UIDBase + c.Slots*runtime.SlotIDs - 1; last > lastUID {
+		return fault(0, "uid_base %d with %d slots of %d uids ends beyond the last uid %d; lower one of them", c.UIDBase, c.Slots, runtime.SlotIDs, lastUID)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/layer"
 )
 
@@ -141,7 +142,7 @@ func FuzzConfig(f *testing.F) {
 		if err := c.parse("f", []byte(text)); err != nil {
 			return
 		}
-		if c.Slots < 1 || c.UIDBase < 100_000 || c.UIDBase+c.Slots*idsPerBox-1 > lastUID || checkPath(c.RunDir) != nil {
+		if c.Slots < 1 || c.UIDBase < 100_000 || c.UIDBase+c.Slots*runtime.SlotIDs-1 > lastUID || checkPath(c.RunDir) != nil {
 			t.Errorf("%q gives %+v", text, c)
 		}
 	})

@@ -7,7 +7,7 @@
 //
 //	config, err := supervisor.LoadConfig(path)     // root-owned TOML, strict
 //	s, err := supervisor.Open(ctx, config)         // root: probe, sweep, stores
-//	plan, err := s.Plan(ctx, request)              // to the exact bytes and limits
+//	plan, err := s.Plan(ctx, request)              // to the exact bytes and limits; Close it
 //	denial := plan.Decide(ctx, ask)                // by profile, or by a person
 //	result := s.Run(ctx, plan, streams, signals)   // once
 //	err = s.Close()
@@ -22,10 +22,18 @@
 // What a stranger wrote is read in a box: the front matter of a skill by
 // clawsup-inspect, in an empty box made for the one question.
 //
+// # What was asked about is what runs
+//
+// Where a person decides (effects.exec = "ask"), a command's name is looked up
+// once, when the plan is made, and an executable that others than root can
+// change or exchange is copied then: the question shows the copy's sha256, and
+// the copy is what the box has. A script's interpreter must be root's alone.
+//
 // # Limits
 //
-// A raw command's executable is sealed by path, device, inode, size and
-// change time, which is checked right before the box is given its call, not
-// by the descriptor that is executed. Other files of a workspace are not
-// sealed at all, and the facts say so.
+// Other files of a workspace are not sealed, also not a script that is an
+// argument of its interpreter, or what a program loads; the facts say so. A
+// command that nobody was asked about is told by path, device, inode, size and
+// change time, which are compared right before the box gets its call, and not
+// by the descriptor that is executed.
 package supervisor

@@ -14,9 +14,9 @@ import (
 // Fact is one thing that a plan is, for people. Everything in it that somebody
 // else chose is made visible.
 type Fact struct {
-	Name  string // never empty
-	Value string
-	Whole bool // to be copied: on a line of its own, and never broken
+	Name   string // never empty
+	Value  string
+	Digest string // of the same; on a line of its own, to be copied
 }
 
 // facts says the whole plan. What it leaves out, a person can't have agreed to.
@@ -25,19 +25,19 @@ func (p *Plan) facts() []Fact {
 	add := func(name, format string, args ...any) {
 		list = append(list, Fact{Name: name, Value: fmt.Sprintf(format, args...)})
 	}
-	digest := func(name, value string) { list = append(list, Fact{name, value, true}) }
+	digest := func(of string) { list[len(list)-1].Digest = of }
 
 	p.commandFacts(add)
 	if p.Sealed != nil {
 		add("program", "runs from a sealed copy of %s", visible.Text(p.Sealed.From))
-		digest("copy's digest", p.Sealed.Digest)
+		digest(p.Sealed.Digest)
 	}
 	if p.Skill != nil {
 		add("skill", "%s, from %s", visible.Text(p.Skill.Name), visible.Text(p.Skill.Source))
-		digest("skill's digest", p.Skill.Digest)
+		digest(p.Skill.Digest)
 	}
 	add("profile", "%s, from %s", visible.Text(p.Profile.Profile.Name), visible.Text(p.Profile.Source))
-	digest("profile's digest", p.Profile.Digest)
+	digest(p.Profile.Digest)
 	p.treeFacts(add)
 	network := "none"
 	if p.Profile.Profile.Network.Loopback {
@@ -124,13 +124,12 @@ func (p *Plan) limitFacts(add adder) {
 	l := &p.Profile.Profile.Limits
 	add("limits", "memory %s, %d processes, cpu %g of a core for %s, time %s",
 		l.Memory, l.Pids, l.CPU, l.CPUTime, profiles.Duration(p.Call.WallTime))
-	memory := fmt.Sprintf("/tmp %s, %d files; /dev/shm %s", l.Tmp, l.TmpFiles, l.Shm)
-	if p.Profile.Profile.Workspace.Mode == profiles.WorkspaceScratch {
-		memory += fmt.Sprintf("; workspace %s, %d files", l.Scratch, l.ScratchFiles)
-	}
-	add("in memory", "%s", memory)
 	add("files", "one %s, %d open, stack %s, stdout %s, stderr %s", l.FileSize, l.OpenFiles, l.Stack, l.Stdout, l.Stderr)
-	add("disk", "reads %s and writes %s a second", l.DiskRead, l.DiskWrite)
+	scratch := ""
+	if p.Profile.Profile.Workspace.Mode == profiles.WorkspaceScratch {
+		scratch = fmt.Sprintf("; workspace %s, %d files", l.Scratch, l.ScratchFiles)
+	}
+	add("space", "/tmp %s, %d files; /dev/shm %s%s; disk %s/s in, %s/s out", l.Tmp, l.TmpFiles, l.Shm, scratch, l.DiskRead, l.DiskWrite)
 }
 
 // layerFacts names what is wished for and not enforced: each layer that was

@@ -53,7 +53,7 @@ func TestSealed(t *testing.T) {
 		t.Fatalf("%+v, %+v", p.Sealed, p.Call.Argv)
 	}
 	question := string(p.question())
-	for _, want := range []string{"\"/exec/tool\" \"x\"", "a sealed copy of /workspace/tool\n", "\n    " + digest + "\n", "not sealed"} {
+	for _, want := range []string{"\"/exec/tool\" \"x\"", "runs from a sealed copy of /workspace/tool\n    " + digest + "\n", "not sealed"} {
 		if !strings.Contains(question, want) {
 			t.Errorf("%q is not in\n%s", want, question)
 		}

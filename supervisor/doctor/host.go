@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/cgroup"
 	"github.com/clawsup/clawsup/runtime/layer"
 	"github.com/clawsup/clawsup/supervisor"
@@ -77,12 +78,9 @@ var idFiles = []struct {
 	{"/etc/subgid", 1, 2},
 }
 
-// idsPerBox is how many ids one box takes.
-const idsPerBox = 2048
-
 func uidRange(config supervisor.Config) look {
 	return func(context.Context) (Level, string, string) {
-		first, last := config.UIDBase, config.UIDBase+config.Slots*idsPerBox-1
+		first, last := config.UIDBase, config.UIDBase+config.Slots*runtime.SlotIDs-1
 		for _, file := range idFiles {
 			f, err := os.Open(file.path)
 			if errors.Is(err, os.ErrNotExist) {
