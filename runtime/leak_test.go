@@ -71,7 +71,7 @@ var victimName = fmt.Sprintf("clawsup-victim-%d", os.Getpid())
 
 // boxProcesses finds what is in a box's group, or on its way there. A zombie
 // doesn't count: it is its parent's to reap, and after a kill that is the
-// host's init.
+// host's init. Nor does who makes the boxes, which systemd keeps beside them.
 func boxProcesses(group string) []string {
 	var found []string
 	files, _ := filepath.Glob("/proc/[0-9]*/cgroup")
@@ -83,7 +83,12 @@ func boxProcesses(group string) []string {
 		if len(status) == 0 || strings.Contains(string(status), "\nState:\tZ") {
 			continue
 		}
-		if strings.Contains(string(groups), group+"/") || strings.HasPrefix(string(cmdline), victimName) {
+		inside := false
+		for line := range strings.Lines(string(groups)) {
+			line = strings.TrimSpace(line)
+			inside = inside || strings.Contains(line, group+"/") && !strings.HasSuffix(line, ".scope/supervisor")
+		}
+		if inside || strings.HasPrefix(string(cmdline), victimName) {
 			found = append(found, fmt.Sprintf("%s %q", filepath.Base(dir), cmdline))
 		}
 	}
