@@ -286,6 +286,8 @@ func TestStreams(t *testing.T) {
 		{`$RUN yes >/dev/full; echo $?`, said{out: "125\n", err: lost}},
 		{`$RUN echo short >/dev/full; echo $?`, said{out: "125\n", err: lost}},
 		{`$RUN true >/dev/full; echo $?`, said{out: "0\n"}},
+		{programs + `/clawsup version >/dev/full; echo $?`, said{out: "1\n", err: "clawsup: write /dev/stdout: no space left on device\n"}},
+		{programs + `/clawsup help >/dev/full; echo $?`, said{out: "1\n", err: "clawsup: write /dev/stdout: no space left on device\n"}},
 		{"${RUN% --} --json -- true >/dev/full; echo $?", said{out: "125\n", err: "clawsup: the report of a call that ended exited is lost: write /dev/stdout: no space left on device\n"}},
 		{`cd ` + b.dir + `; echo a > f; $RUN echo b >> f; cat f`, said{out: "a\nb\n"}},
 		{`cd ` + b.dir + `; $RUN sh -c 'echo o; echo e >&2' > g 2>&1; sort g`, said{out: "e\no\n"}},

@@ -95,11 +95,18 @@ func (p *program) mistaken(c *command, err error) int {
 		manual, help = c.usage, "clawsup help "+c.name
 	}
 	if errors.Is(err, errHelp) {
-		fmt.Fprint(p.stdout, manual)
-		return exitOK
+		return p.print(manual)
 	}
 	fmt.Fprintf(p.stderr, "clawsup: %v\nsee '%s'\n", err, help)
 	return exitUsage
+}
+
+// print writes what was asked for to standard output.
+func (p *program) print(text string) int {
+	if _, err := io.WriteString(p.stdout, text); err != nil {
+		return p.fault(exitFault, err)
+	}
+	return exitOK
 }
 
 // flags makes a set that takes the global flags.

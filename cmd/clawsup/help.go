@@ -20,18 +20,15 @@ func helpCommand() *command {
 		execute: func(p *program, args []string) int {
 			switch {
 			case len(args) == 0:
-				fmt.Fprint(p.stdout, overview())
-				return exitOK
+				return p.print(overview())
 			case args[0] == "help", strings.HasPrefix(args[0], "-"):
-				fmt.Fprint(p.stdout, helpUsage)
-				return exitOK
+				return p.print(helpUsage)
 			}
 			c, err := find(args[0])
 			if err != nil {
 				return p.mistaken(nil, err)
 			}
-			fmt.Fprint(p.stdout, c.usage)
-			return exitOK
+			return p.print(c.usage)
 		},
 	}
 }

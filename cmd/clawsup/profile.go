@@ -192,8 +192,8 @@ func checkProfile(p *program, config supervisor.Config, _ *profileFlags, words [
 	if _, err := seccomp.Compile(supervisor.SeccompGroups(&l.Profile)); err != nil {
 		return fmt.Errorf("%s: seccomp.groups: %w", visible.Text(l.Origin["seccomp.groups"]), err)
 	}
-	fmt.Fprintf(p.stdout, "%s is good: profile %s, %s\n", visible.Text(words[0]), l.Profile.Name, l.Digest)
-	return nil
+	_, err = fmt.Fprintf(p.stdout, "%s is good: profile %s, %s\n", visible.Text(words[0]), l.Profile.Name, l.Digest)
+	return err
 }
 
 func showSchema(p *program, _ supervisor.Config, _ *profileFlags, _ []string) error {

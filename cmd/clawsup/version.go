@@ -30,8 +30,7 @@ func versionCommand() *command {
 			if err != nil {
 				return p.mistaken(versionCommand(), err)
 			}
-			fmt.Fprintf(p.stdout, "clawsup %s, %s, %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return exitOK
+			return p.print(fmt.Sprintf("clawsup %s, %s, %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH))
 		},
 	}
 }
