@@ -174,15 +174,18 @@ func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, si
 	}
 	call.Filter = filter.Bytes()
 	box, err := s.host.Prepare(ctx, p.Spec)
+	if box != nil {
+		defer func() { err = errors.Join(err, box.Close()) }()
+	}
+	// A box that was ready in the very moment may not be fit to run any more.
+	if ctx.Err() != nil {
+		result = Failed(errors.New("stopped before it began"), p)
+		result.Status, result.Step = runtime.Stopped, 0
+		return result, nil
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			result = Failed(errors.New("stopped before it began"), p)
-			result.Status, result.Step = runtime.Stopped, 0
-			return result, nil
-		}
 		return fail(err)
 	}
-	defer func() { err = errors.Join(err, box.Close()) }()
 	if err := p.Verify(); err != nil {
 		result = Failed(err, p)
 		result.Status, result.Step = runtime.Denied, 0
