@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,18 +141,23 @@ func TestNoLeakAfterManyRuns(t *testing.T) {
 // directory that the variable names.
 const victimEnv = "CLAWSUP_TEST_VICTIM"
 
+// victimScript is what the calls of a victim do, if not what suits most.
+const victimScript = "CLAWSUP_TEST_VICTIM_SCRIPT"
+
 func runVictim(dir string) int {
 	h, err := Open(context.Background(), victimConfig(dir))
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
-	spec := Spec{}
+	script := os.Getenv(victimScript)
+	if script == "" {
+		script = "(setsid sleep 600 &); sleep 0.01"
+	}
 	fmt.Println("open")
 	for {
 		t := &testing.T{}
-		spec = testSpec(t, h)
-		runCall(t, h, spec, testCall("sh", "-c", "(setsid sleep 600 &); sleep 0.01"), "")
+		runCall(t, h, testSpec(t, h), testCall("sh", "-c", script), "")
 	}
 }
 
@@ -234,7 +240,8 @@ func awaitEnd(t *testing.T, processes []string) {
 }
 
 // TestBoxesDieWithTheirHost kills the host of a running call and needs no
-// second start: the box sees the end of its control socket.
+// second start: the box sees the end of its control socket. A box that is
+// only being made does not, and is swept.
 func TestBoxesDieWithTheirHost(t *testing.T) {
 	dir := t.TempDir()
 	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
@@ -245,7 +252,7 @@ func TestBoxesDieWithTheirHost(t *testing.T) {
 	t.Setenv("CLAWSUP_INIT", initProgram)
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args[0] = victimName
-	cmd.Env = append(os.Environ(), victimEnv+"="+dir)
+	cmd.Env = append(os.Environ(), victimEnv+"="+dir, victimScript+"=exec sleep 600")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +263,7 @@ func TestBoxesDieWithTheirHost(t *testing.T) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "open\n" {
 		t.Fatalf("victim: %q %v", line, err)
 	}
-	for len(boxProcesses(victimConfig(dir).Group)) < 2 {
+	for !slices.ContainsFunc(boxProcesses(victimConfig(dir).Group), func(p string) bool { return strings.Contains(p, `"sleep\x00600\x00"`) }) {
 		time.Sleep(time.Millisecond) // polls /proc; there is no event for it
 	}
 	_ = cmd.Process.Kill()
