@@ -9,10 +9,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/runtime/kept"
 	"github.com/clawsup/clawsup/runtime/layer"
 	"github.com/clawsup/clawsup/runtime/rootfs"
 	"github.com/clawsup/clawsup/runtime/seccomp"
@@ -43,20 +47,54 @@ func (s *Supervisor) inspectSpec(k *skills.Skill) (runtime.Spec, error) {
 	}, nil
 }
 
-// inspect has the front matter of a sealed skill read in a box of its own.
-// The error is about the skill where that is at fault.
+// inspect gives the manifest of a sealed skill. It was read by clawsup-inspect
+// from a copy that never changes, so one reading of it by one build of the
+// program is enough: the answer is kept. The error is about the skill where
+// that is at fault.
 func (s *Supervisor) inspect(ctx context.Context, k *skills.Skill) (skills.Manifest, error) {
 	var none skills.Manifest
-	if err := runtime.CheckProgram(s.Config.Inspect); err != nil {
+	program, err := identify(s.Config.Inspect)
+	if err != nil {
 		return none, &runtime.Error{Step: runtime.StepSpec, Err: err}
 	}
-	spec, err := s.inspectSpec(k)
+	file := filepath.Join(s.Config.StateDir, "manifests", program+"-"+strings.TrimPrefix(k.Digest, "sha256:"))
+	if answer, ok := kept.Read(file, skills.MaxManifest); ok {
+		if m, err := skills.DecodeManifest(answer); err == nil {
+			return m, m.Validate(k.Name)
+		}
+	}
+	answer, m, err := s.readManifest(ctx, k)
 	if err != nil {
 		return none, err
 	}
+	_ = kept.Write(file, answer) // that it can't be kept is no error
+	return m, m.Validate(k.Name)
+}
+
+// identify names one build of a program that CheckProgram takes: a file that
+// is replaced has another inode, one that is written to another time.
+func identify(file string) (string, error) {
+	if err := runtime.CheckProgram(file); err != nil {
+		return "", err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		return "", &os.PathError{Op: "stat", Path: file, Err: err}
+	}
+	return fmt.Sprintf("%x-%x-%x-%x", st.Dev, st.Ino, st.Size, st.Ctim.Nano()), nil
+}
+
+// readManifest has the front matter read in a box of its own. It gives the
+// program's bounded answer and what that says.
+func (s *Supervisor) readManifest(ctx context.Context, k *skills.Skill) ([]byte, skills.Manifest, error) {
+	var none skills.Manifest
+	spec, err := s.inspectSpec(k)
+	if err != nil {
+		return nil, none, err
+	}
 	filter, err := seccomp.Cached(s.filters(), nil)
 	if err != nil {
-		return none, &runtime.Error{Step: runtime.StepSpec, Err: err}
+		return nil, none, &runtime.Error{Step: runtime.StepSpec, Err: err}
 	}
 	call := runtime.Call{
 		Argv: []string{inspectPath, "skill", rootfs.SkillDir}, Dir: "/",
@@ -67,14 +105,14 @@ func (s *Supervisor) inspect(ctx context.Context, k *skills.Skill) (skills.Manif
 	}
 	box, err := s.host.Prepare(ctx, spec)
 	if err != nil {
-		return none, err
+		return nil, none, err
 	}
 	result, out, said, err := question(ctx, box, call)
 	if err := errors.Join(err, box.Close()); err != nil {
-		return none, fmt.Errorf("clawsup-inspect: %w", err)
+		return nil, none, fmt.Errorf("clawsup-inspect: %w", err)
 	}
 	if result.Status != runtime.Exited {
-		return none, &runtime.Error{Step: runtime.StepSpec, Err: fmt.Errorf("its %s could not be read: clawsup-inspect ended %s: %s%s",
+		return nil, none, &runtime.Error{Step: runtime.StepSpec, Err: fmt.Errorf("its %s could not be read: clawsup-inspect ended %s: %s%s",
 			"SKILL.md", result.Status, result.Message, aside(said))}
 	}
 	m, err := skills.DecodeManifest(out)
@@ -83,9 +121,9 @@ func (s *Supervisor) inspect(ctx context.Context, k *skills.Skill) (skills.Manif
 		if !errors.As(err, &told) {
 			err = fmt.Errorf("%w%s", err, aside(said))
 		}
-		return none, err
+		return nil, none, err
 	}
-	return m, m.Validate(k.Name)
+	return out, m, nil
 }
 
 // aside quotes what a program said on standard error.

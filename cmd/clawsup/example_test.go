@@ -74,3 +74,52 @@ func TestExampleSkills(t *testing.T) {
 		})
 	}
 }
+
+// TestManifestIsKept: one reading of one copy of a skill is enough, and a
+// damaged or outdated answer is none.
+func TestManifestIsKept(t *testing.T) {
+	b := newBench(t, "")
+	b.example("csv-summary")
+	kept := func() []string {
+		files, err := filepath.Glob(b.dir + "/state/manifests/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return files
+	}
+	run := func(want int) {
+		t.Helper()
+		if got := b.run("a,b\n1,2\n", "run-skill", "csv-summary", "--", "summary", "-"); got.status != 0 || got.err != "" {
+			t.Fatalf("%+v", got)
+		}
+		if files := kept(); len(files) != want {
+			t.Fatalf("kept: %v, want %d", files, want)
+		}
+	}
+	run(1)
+	run(1)
+	first := kept()[0]
+	if err := os.WriteFile(first, []byte(`{"manifest":{"name":"other","description":"forged"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(1)
+	if text, err := os.ReadFile(first); err != nil || strings.Contains(string(text), "forged") {
+		t.Errorf("%s %v", text, err)
+	}
+	// Another SKILL.md is another skill.
+	file := b.dir + "/skills/csv-summary/SKILL.md"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(text, "more\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(2)
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), "bins: [python3]", "bins: [no-such-program]", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.run("", "run-skill", "csv-summary"); got.status != 127 || !strings.Contains(got.err, "no-such-program") {
+		t.Errorf("%+v", got)
+	}
+}

@@ -67,12 +67,12 @@ func cstring(s string) uintptr {
 	if err != nil {
 		fatal(err)
 	}
-	kept = append(kept, p)
+	keptAlive = append(keptAlive, p)
 	return pointer(p)
 }
 
-// kept holds what only the kernel has the address of.
-var kept []*byte
+// keptAlive holds what only the kernel has the address of.
+var keptAlive []*byte
 
 // cwd is AT_FDCWD as a register has it.
 var cwd = uintptr(0xffffffffffffff9c)
@@ -137,7 +137,7 @@ func openTerminal() {
 	if errno != 0 {
 		fatal(errno)
 	}
-	kept = append(kept, (*byte)(unsafe.Pointer(master)))
+	keptAlive = append(keptAlive, (*byte)(unsafe.Pointer(master)))
 	terminal = os.NewFile(fd, "pty")
 }
 
