@@ -237,12 +237,12 @@ func (s *Sandbox) tree(spec *Spec) *rootfs.Tree {
 func (s *Sandbox) greet(ctx context.Context, _ *Spec) error {
 	// A shutdown of the socket is what wakes the reader when time is up.
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.Shutdown() })
-	defer stop()
 	var hello wire.Hello
-	if err := s.conn.Receive(&hello); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
+	err := s.conn.Receive(&hello)
+	if !stop() { // the socket is shut, also if the word had just come
+		err = ctx.Err()
+	}
+	if err != nil {
 		return fmt.Errorf("clawsup-init did not report: %w", err)
 	}
 	if hello.Protocol != wire.Protocol {
