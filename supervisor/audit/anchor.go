@@ -73,9 +73,12 @@ func ParseAnchor(text []byte) (*Anchor, error) {
 		return nil, fmt.Errorf("this is not an anchor: %w", err)
 	}
 	a := &Anchor{Segment: w.Segment, Offset: w.Offset, Seq: w.Seq}
-	for text, to := range map[string][]byte{w.Key: a.Key[:], w.Hash: a.Hash[:], w.Sig: a.Sig[:]} {
-		if n := hex.DecodedLen(len(text)); n == len(to) {
-			hex.Decode(to, []byte(text)) // what isn't hexadecimal shows below
+	for _, field := range []struct {
+		text string
+		to   []byte
+	}{{w.Key, a.Key[:]}, {w.Hash, a.Hash[:]}, {w.Sig, a.Sig[:]}} {
+		if len(field.text) == 2*len(field.to) {
+			hex.Decode(field.to, []byte(field.text)) // what isn't hexadecimal shows below
 		}
 	}
 	if a.String() != string(text) {

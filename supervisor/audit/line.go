@@ -81,7 +81,7 @@ func takeApart(line []byte) (frame, error) {
 	}
 	number, _, ok := bytes.Cut(rest[len(openSeq):len(rest)-sigLen], []byte(","))
 	seq, err := strconv.ParseUint(string(number[:min(len(number), 21)]), 10, 64)
-	if !ok || err != nil || seq == 0 || number[0] == '0' || number[0] == '+' {
+	if !ok || err != nil || seq == 0 || number[0] == '0' {
 		return f, errLine
 	}
 	f.seq = seq

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Options say where a log is and who signs it.
+type Options struct {
+	Dir     string             // made, 0700, if it doesn't exist; its parent must
+	Anchor  string             // file outside Dir, in a folder that exists
+	Key     ed25519.PrivateKey // see LoadKey
+	Segment int64              // bytes after which a new segment begins; 0 is 64 MiB
+}
+
+const (
+	segmentBytes = 64 << 20
+
+	// One commit has at most so many entries, and bytes of them but for the
+	// last. As many can wait besides; then Begin blocks.
+	commitEntries = 256
+	commitBytes   = 1 << 20
+)
+
+// Log is an open log. All methods can be used by many goroutines.
+type Log struct {
+	tail  *tail
+	queue chan *Pending
+	ended chan struct{} // closed when the committer is done
+	last  error         // what Close returns; set before ended is closed
+
+	gate   sync.RWMutex // held for reading while something is put in queue
+	closed bool         // guarded by gate
+}
+
+// Pending is an entry on its way to the disk.
+type Pending struct {
+	body []byte
+	done chan struct{}
+	seq  uint64
+	err  error
+}
+
+// Open opens the log, alone: it stays locked until Close or the end of the
+// process. It goes on where a crash stopped it and refuses, with an error that
+// wraps *Problem, a log whose end isn't what its anchor says. It checks what was
+// written since the anchor; Verify checks everything.
+func Open(o Options) (*Log, error) {
+	if len(o.Key) != ed25519.PrivateKeySize {
+		return nil, errors.New("the log of receipts needs a key to sign with")
+	}
+	if o.Segment == 0 {
+		o.Segment = segmentBytes
+	}
+	t, repairs, err := resume(o)
+	if err != nil {
+		return nil, fmt.Errorf("open the log of receipts: %w", err)
+	}
+	l := &Log{tail: t, queue: make(chan *Pending, commitEntries), ended: make(chan struct{})}
+	go l.commit()
+	for _, r := range repairs {
+		p, err := l.begin(context.Background(), r)
+		if err == nil {
+			_, err = p.Wait(context.Background())
+		}
+		if err != nil {
+			l.Close()
+			return nil, fmt.Errorf("open the log of receipts: write down what was repaired: %w", err)
+		}
+	}
+	return l, nil
+}
+
+// Append writes an entry and returns its sequence number when it is durable.
+func (l *Log) Append(ctx context.Context, r Receipt) (uint64, error) {
+	p, err := l.Begin(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	return p.Wait(ctx)
+}
+
+// Begin takes an entry in. Entries are written in the order in which Begin
+// took them. It blocks while too many are under way. An error
+// (ErrReceipt, ErrClosed, ctx's) means that the entry will not be written.
+func (l *Log) Begin(ctx context.Context, r Receipt) (*Pending, error) {
+	if err := r.foreign(); err != nil {
+		return nil, err
+	}
+	return l.begin(ctx, r)
+}
+
+func (l *Log) begin(ctx context.Context, r Receipt) (*Pending, error) {
+	body, err := r.body()
+	if err != nil {
+		return nil, err
+	}
+	p := &Pending{body: body, done: make(chan struct{})}
+	l.gate.RLock()
+	defer l.gate.RUnlock()
+	if l.closed {
+		return nil, ErrClosed
+	}
+	select {
+	case l.queue <- p:
+		return p, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Wait returns the entry's sequence number once it is durable, or the error
+// that kept it from being written. If ctx ends first, its error is
+// returned and the entry may be written still.
+func (p *Pending) Wait(ctx context.Context) (uint64, error) {
+	select {
+	case <-p.done:
+		return p.seq, p.err
+	default:
+	}
+	select {
+	case <-p.done:
+		return p.seq, p.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// Done is closed when Wait has its answer.
+func (p *Pending) Done() <-chan struct{} { return p.done }
+
+// Close writes what was begun, and the anchor, and unlocks the log. Its error
+// is the anchor's: entries tell theirs to who waits for them.
+func (l *Log) Close() error {
+	l.gate.Lock()
+	if !l.closed {
+		l.closed = true
+		close(l.queue)
+	}
+	l.gate.Unlock()
+	<-l.ended
+	return l.last
+}
+
+// Anchor gives the anchor as its file has it after the commits so far, for a
+// copy to be kept elsewhere. It is nil before the first.
+func (l *Log) Anchor() *Anchor { return l.tail.written.Load() }
+
+// wall is the clock without its monotonic part, which means nothing later.
+func wall() time.Time { return time.Now().Round(0).UTC() }

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// resume finds the end of the log, and cuts off half a line there. What is to
+// be written down about that it returns.
+func resume(o Options) (*tail, []Receipt, error) {
+	dir, err := openDir(o.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &tail{dir: dir, anchor: o.Anchor, key: o.Key, limit: o.Segment, clock: wall}
+	repairs, err := t.resume(o.Dir)
+	if err != nil {
+		t.close()
+		return nil, nil, err
+	}
+	return t, repairs, nil
+}
+
+func (t *tail) resume(path string) ([]Receipt, error) {
+	if err := outside(t.anchor, path); err != nil {
+		return nil, err
+	}
+	firsts, err := segments(path)
+	if err != nil {
+		return nil, err
+	}
+	var repairs []Receipt
+	anchor, err := ReadAnchor(t.anchor)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		anchor = nil
+		if len(firsts) > 0 {
+			repairs = append(repairs, Receipt{Kind: Administration, Rule: ruleAnchor, Status: "missing"})
+		}
+	case err != nil:
+		return nil, err
+	case !bytes.Equal(anchor.Key[:], t.public()):
+		return nil, &Problem{Fault: Foreign, File: "anchor", Detail: "it is signed with " + FormatPublic(anchor.Key[:])}
+	case !anchor.SignedBy(t.public()):
+		return nil, &Problem{Fault: Edited, File: "anchor"}
+	}
+
+	from, offset := 0, int64(0)
+	if anchor != nil {
+		if from = slices.Index(firsts, anchor.Segment); from < 0 {
+			return nil, &Problem{Fault: Truncated, From: anchor.Segment, To: anchor.Seq, File: segmentName(anchor.Segment), Detail: "the segment is gone"}
+		}
+		offset = anchor.Offset
+		// The anchored entry itself is known by its hash, and gives the rest.
+		t.durable.seq = anchor.Seq - 1
+	}
+	var torn []byte
+	for i := from; i < len(firsts); i++ {
+		if torn != nil {
+			return nil, &Problem{Fault: Edited, File: segmentName(firsts[i-1]), From: t.durable.seq + 1, To: t.durable.seq + 1, Detail: "half a line, and a segment after it"}
+		}
+		if t.file != nil {
+			t.file.Close()
+		}
+		if i > 0 {
+			t.before = segmentName(firsts[i-1])
+		}
+		t.first = firsts[i]
+		if offset == 0 && t.first != t.durable.seq+1 {
+			return nil, &Problem{Fault: Missing, From: t.durable.seq + 1, To: t.first - 1, File: segmentName(t.first), Detail: "it doesn't begin where the one before it ends"}
+		}
+		if t.file, err = openOwn(int(t.dir.Fd()), segmentName(t.first), unix.O_RDWR); err != nil {
+			return nil, err
+		}
+		if torn, err = t.read(offset, anchor); err != nil {
+			return nil, err
+		}
+		offset, anchor = 0, nil
+	}
+	if torn != nil {
+		if err := t.cut(torn); err != nil {
+			return nil, err
+		}
+	}
+	repair, err := t.repaired()
+	if err != nil {
+		return nil, err
+	}
+	return append(repairs, repair...), nil
+}
+
+func (t *tail) public() ed25519.PublicKey { return t.key.Public().(ed25519.PublicKey) }
+
+// read goes on through the segment from offset, and gives the half line at its
+// end, or nil. The first line has to be the anchor's, if there is one.
+func (t *tail) read(offset int64, anchor *Anchor) (torn []byte, err error) {
+	name := segmentName(t.first)
+	wrong := func(fault Fault, detail string) error {
+		return &Problem{Fault: fault, File: name, From: t.durable.seq + 1, To: t.durable.seq + 1, Detail: fmt.Sprintf("at byte %d: %s", t.size, detail)}
+	}
+	t.size = offset
+	in := bufio.NewReaderSize(io.NewSectionReader(t.file, offset, 1<<62), MaxLine)
+	for {
+		line, err := in.ReadSlice('\n')
+		switch {
+		case err == io.EOF && anchor != nil:
+			return nil, &Problem{Fault: Truncated, From: anchor.Seq, To: anchor.Seq, File: name, Detail: "the entry that the anchor names isn't there"}
+		case err == io.EOF && len(line) == 0:
+			return nil, nil
+		case err == io.EOF:
+			return bytes.Clone(line), nil
+		case err == bufio.ErrBufferFull:
+			return nil, wrong(Edited, "a line without an end")
+		case err != nil:
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		}
+		f, err := takeApart(line[:len(line)-1])
+		if err != nil {
+			return nil, wrong(Edited, err.Error())
+		}
+		if !f.signedBy(t.public()) {
+			return nil, wrong(Edited, "the signature isn't good, or another key's")
+		}
+		if f.seq != t.durable.seq+1 {
+			return nil, wrong(Reordered, fmt.Sprintf("entry %d is here", f.seq))
+		}
+		if anchor != nil && f.hash() != anchor.Hash {
+			return nil, wrong(Forked, "it isn't the entry that the anchor names")
+		}
+		if anchor == nil && f.prev != t.durable.hash {
+			return nil, wrong(Forked, "it doesn't follow the entry before it")
+		}
+		r, err := f.receipt()
+		if err != nil {
+			return nil, wrong(Edited, err.Error())
+		}
+		t.durable = head{seq: f.seq, hash: f.hash(), latest: r.Time.Add(r.Behind)}
+		t.size += int64(len(line))
+		anchor = nil
+	}
+}
+
+// cut moves half a line out of the log. It is kept until an entry tells of it,
+// and longer: an operator may want to look.
+func (t *tail) cut(torn []byte) error {
+	name := tornName(t.durable.seq)
+	f, err := openOwn(int(t.dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(0); err != nil {
+		return loud("keep half a line", err)
+	}
+	if _, err := f.WriteAt(torn, 0); err != nil {
+		return loud("keep half a line", err)
+	}
+	if err := errors.Join(f.Sync(), t.dir.Sync()); err != nil {
+		return loud("keep half a line", err)
+	}
+	t.ragged = true
+	return t.mend()
+}
+
+// repaired gives the entry about a half line that was cut off behind the last
+// entry, now or by an Open that didn't get as far as to write it.
+func (t *tail) repaired() ([]Receipt, error) {
+	name := tornName(t.durable.seq)
+	f, err := openOwn(int(t.dir.Fd()), name, unix.O_RDONLY)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	torn, err := io.ReadAll(io.LimitReader(f, MaxLine))
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(torn)
+	return []Receipt{{Kind: Administration, Rule: ruleRepair, Status: "torn", Facts: []Fact{
+		{"after", strconv.FormatUint(t.durable.seq, 10)},
+		{"bytes", strconv.Itoa(len(torn))},
+		{"sha256", hex.EncodeToString(sum[:])},
+		{"kept", name},
+	}}}, nil
+}
