@@ -4,6 +4,8 @@ package runtime
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -21,7 +23,7 @@ type Config struct {
 	RunDir  string // volatile state of root's own, as /run/clawsup
 	Init    string // the clawsup-init program
 	Group   string // parent cgroup, as /clawsup.slice
-	UIDBase int    // first host uid and gid of the boxes; each slot takes slotIDs of them
+	UIDBase int    // first host uid and gid of the boxes; each slot takes SlotIDs of them
 	Slots   int    // how many boxes there may be at once
 }
 
@@ -39,6 +41,7 @@ type Host struct {
 	config Config
 	groups cgroup.Host
 	parent *cgroup.Parent
+	mark   string // of this RunDir, in the names of its boxes' groups
 
 	maskedProc []string // files of /proc that no box shows
 
@@ -56,7 +59,7 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		return nil, failed(StepCgroup, err)
 	}
 	go groups.Warm() // the first box is some ten milliseconds away
-	h := &Host{config: config, groups: groups, Layers: layer.Probe(groups)}
+	h := &Host{config: config, groups: groups, Layers: layer.Probe(groups), mark: mark(config.RunDir)}
 	if h.maskedProc, err = maskedProc(); err != nil {
 		return nil, failed(StepMount, err)
 	}
@@ -88,6 +91,13 @@ func (h *Host) Close() error {
 		return failed(StepCleanup, err)
 	}
 	return nil
+}
+
+// mark tells the groups of two run directories apart that share a parent: a
+// slot's lock is worth nothing to who doesn't look at it.
+func mark(runDir string) string {
+	sum := sha256.Sum256([]byte(filepath.Clean(runDir)))
+	return hex.EncodeToString(sum[:4])
 }
 
 // stageDir is where every box's root is built, each in a mount namespace of

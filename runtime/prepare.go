@@ -119,7 +119,7 @@ func (s *Sandbox) makeGroup(_ context.Context, spec *Spec) error {
 		}
 	}
 	var err error
-	s.leaf, err = s.host.parent.Create(leafName(s.slot.number), l)
+	s.leaf, err = s.host.parent.Create(s.host.leafName(s.slot.number), l)
 	return err
 }
 

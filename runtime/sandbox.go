@@ -146,7 +146,7 @@ func (e *ending) now(status Status, detail string) {
 		return
 	}
 	e.status, e.detail = &status, detail
-	ctx, cancel := context.WithTimeout(context.Background(), prepareLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
 	if err := e.kill(ctx); err != nil {
 		e.detail += "; " + err.Error()

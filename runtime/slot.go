@@ -35,7 +35,10 @@ type slot struct {
 	dir    string // state of the container; exists only while the slot is held
 }
 
-func leafName(number int) string { return fmt.Sprintf("box-%04d", number) }
+func slotName(number int) string { return fmt.Sprintf("box-%04d", number) }
+
+// leafName is the name of a slot's group. It says whose slot that is.
+func (h *Host) leafName(number int) string { return fmt.Sprintf("box-%s-%04d", h.mark, number) }
 
 // hostID is the host's uid or gid for one of the box.
 func (h *Host) hostID(s *slot, id int) int { return h.config.UIDBase + s.number*SlotIDs + id }
@@ -45,7 +48,7 @@ func (h *Host) hostID(s *slot, id int) int { return h.config.UIDBase + s.number*
 func (h *Host) claim(ctx context.Context) (*slot, error) {
 	stuck := h.parent.Stuck()
 	for n := range h.config.Slots {
-		if stuck[leafName(n)] != nil {
+		if stuck[h.leafName(n)] != nil {
 			continue
 		}
 		s, err := h.try(n)
@@ -62,7 +65,7 @@ func (h *Host) claim(ctx context.Context) (*slot, error) {
 		if err := errors.Join(ctx.Err(), s.release()); err != nil {
 			return nil, err
 		}
-		if stuck = h.parent.Stuck(); stuck[leafName(n)] == nil {
+		if stuck = h.parent.Stuck(); stuck[h.leafName(n)] == nil {
 			return nil, err
 		}
 	}
@@ -75,7 +78,7 @@ func (h *Host) claim(ctx context.Context) (*slot, error) {
 
 // try takes slot n, or gives nil if it is held.
 func (h *Host) try(n int) (*slot, error) {
-	name := filepath.Join(h.slotDir(), leafName(n))
+	name := filepath.Join(h.slotDir(), slotName(n))
 	lock, err := os.OpenFile(name+".lock", os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
@@ -100,7 +103,7 @@ func (s *slot) release() error { return s.lock.Close() }
 func (h *Host) clear(ctx context.Context, s *slot) error {
 	ctx, cancel := context.WithTimeout(ctx, clearLimit)
 	defer cancel()
-	if err := h.parent.Remove(ctx, leafName(s.number)); err != nil {
+	if err := h.parent.Remove(ctx, h.leafName(s.number)); err != nil {
 		return err
 	}
 	return os.RemoveAll(s.dir)
@@ -134,7 +137,7 @@ func (h *Host) Sweep(ctx context.Context) error {
 	}
 	for _, e := range entries {
 		number, err := strconv.Atoi(strings.TrimPrefix(e.Name(), "box-"))
-		if err != nil || !e.IsDir() || leafName(number) != e.Name() {
+		if err != nil || !e.IsDir() || slotName(number) != e.Name() {
 			continue
 		}
 		s, err := h.try(number)
@@ -142,7 +145,7 @@ func (h *Host) Sweep(ctx context.Context) error {
 			return failed(StepCleanup, err)
 		}
 		if s != nil {
-			held[e.Name()] = s
+			held[h.leafName(number)] = s
 		}
 	}
 	if len(held) == 0 {

@@ -163,11 +163,11 @@ func groupDirs(group string) []string {
 // can be killed it is.
 func TestStuckBoxHoldsNobodyUp(t *testing.T) {
 	h := testHost(t)
-	leaf, err := h.parent.Create(leafName(0), cgroup.Limits{})
+	leaf, err := h.parent.Create(h.leafName(0), cgroup.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	slotDir := filepath.Join(h.slotDir(), leafName(0))
+	slotDir := filepath.Join(h.slotDir(), slotName(0))
 	if err := os.Mkdir(slotDir, 0o711); err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestStuckBoxHoldsNobodyUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer next.Close()
-	if stuck := next.Stuck(); len(stuck) != 1 || !strings.HasPrefix(stuck[0], "box-0000: ") || !strings.Contains(stuck[0], "still alive") {
+	if stuck := next.Stuck(); len(stuck) != 1 || !strings.HasPrefix(stuck[0], next.leafName(0)+": ") || !strings.Contains(stuck[0], "still alive") {
 		t.Errorf("stuck: %q", stuck)
 	}
 	for _, host := range []*Host{next, h} { // one knows of it and the other finds out
@@ -197,7 +197,7 @@ func TestStuckBoxHoldsNobodyUp(t *testing.T) {
 	}
 	full := *next
 	full.config.Slots = 1
-	if _, err := full.claim(context.Background()); err == nil || !strings.Contains(err.Error(), "could not be removed: box-0000: ") {
+	if _, err := full.claim(context.Background()); err == nil || !strings.Contains(err.Error(), "could not be removed: "+full.leafName(0)+": ") {
 		t.Errorf("no slot is left: %v", err)
 	}
 
@@ -266,7 +266,7 @@ func TestLeftoverGroupIsCleared(t *testing.T) {
 			t.Errorf("%s: slot 0 was not used: %v %v", what, entries, err)
 		}
 	}
-	leaf, err := h.parent.Create(leafName(0), cgroup.Limits{})
+	leaf, err := h.parent.Create(h.leafName(0), cgroup.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestLeftoverGroupIsCleared(t *testing.T) {
 	dirs := groupDirs(group)
 	run("empty")
 
-	if _, err := h.parent.Create(leafName(0), cgroup.Limits{}); err != nil {
+	if _, err := h.parent.Create(h.leafName(0), cgroup.Limits{}); err != nil {
 		t.Fatal(err)
 	}
 	child := intruder(t, group, "")
@@ -291,4 +291,41 @@ func TestLeftoverGroupIsCleared(t *testing.T) {
 		t.Fatal(err)
 	}
 	run("one directory")
+}
+
+// TestRunDirectoriesKeepApart: two run directories below one group have slots
+// of the same numbers. Neither takes the other's box for its own leftover.
+func TestRunDirectoriesKeepApart(t *testing.T) {
+	h := testHost(t)
+	config := h.config
+	config.RunDir = t.TempDir() + "/run"
+	config.UIDBase += config.Slots * SlotIDs
+	open := func() *Host {
+		other, err := Open(context.Background(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return other
+	}
+	box, err := h.Prepare(context.Background(), testSpec(t, h))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := open()
+	claimed, err := other.claim(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if claimed.number != box.slot.number {
+		t.Fatalf("slots %d and %d: nothing is tried", claimed.number, box.slot.number)
+	}
+	if err := claimed.release(); err != nil {
+		t.Error(err)
+	}
+	if o := giveCall(t, box, testCall("echo", "alive"), ""); o.out != "alive\n" {
+		t.Errorf("%+v", o.Result)
+	}
+	if err := errors.Join(box.Close(), other.Close()); err != nil {
+		t.Error(err)
+	}
 }
