@@ -97,6 +97,9 @@ func (c *Config) own() []string {
 	return append(append(list, c.SkillPaths...), c.ProfilePaths...)
 }
 
+// Stuck says of each dead box that could not be removed what is in the way.
+func (s *Supervisor) Stuck() []string { return s.host.Stuck() }
+
 // filters keeps compiled seccomp filters.
 func (s *Supervisor) filters() string { return filepath.Join(s.Config.RunDir, "filters") }
 

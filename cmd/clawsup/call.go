@@ -61,6 +61,9 @@ func (p *program) carryOut(ctx context.Context, in *interrupts, f *callFlags, o 
 			logrus.WithError(err).Warn("the control group could not be given back")
 		}
 	}()
+	for _, line := range s.Stuck() {
+		logrus.WithField("box", line).Warn("a dead box can't be removed yet; its slot stays unused")
+	}
 	if o.plan, err = s.Plan(ctx, f.request); err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func lookForLeftOver(dir string) (Level, string, string) {
 		}
 	}
 	if left > 0 {
-		return Noted, fmt.Sprintf("boxes of killed processes: %d; at work: %d", left, live), "the next run removes them"
+		return Noted, fmt.Sprintf("boxes of killed processes: %d; at work: %d", left, live), "the next run removes them, or says what is in the way"
 	}
 	return Good, fmt.Sprintf("nothing; boxes at work: %d", live), ""
 }
