@@ -198,17 +198,22 @@ func (t *tail) write(entries []*entry, end head) error {
 	t.ragged = false
 	t.size += int64(len(all))
 	t.durable = end
-	t.placed = &Anchor{Segment: t.first, Offset: t.size - int64(len(entries[len(entries)-1].line)), Seq: end.seq, Hash: end.hash}
-	t.placing = make(chan error, 1)
-	go func(a *Anchor, answer chan<- error) {
+	t.post(&Anchor{Segment: t.first, Offset: t.size - int64(len(entries[len(entries)-1].line)), Seq: end.seq, Hash: end.hash})
+	return nil
+}
+
+// post begins to write the anchor of the last durable entry.
+func (t *tail) post(a *Anchor) {
+	answer := make(chan error, 1)
+	t.placed, t.placing = a, answer
+	go func() {
 		a.sign(t.key)
 		err := a.replace(t.anchor)
 		if err == nil {
 			t.written.Store(a)
 		}
 		answer <- err
-	}(t.placed, t.placing)
-	return nil
+	}()
 }
 
 // settle takes note of how writing the anchor went.

@@ -161,6 +161,42 @@ func TestHalfALineIsCutOffAndToldOf(t *testing.T) {
 	}
 }
 
+// Wherever a write of several lines is cut, each whole line stays, and the log goes on.
+func TestCutAtEveryPlace(t *testing.T) {
+	o := options(t)
+	l := open(t, o)
+	add(t, l, "durable")
+	closeLog(t, l)
+	anchor, start := l.Anchor(), l.tail.size
+	l = open(t, o)
+	add(t, l, "a")
+	add(t, l, "b")
+	name := filepath.Join(o.Dir, segmentName(1))
+	closeLog(t, l)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := int(start); cut <= len(text); cut += 11 {
+		if err := os.WriteFile(name, text[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := anchor.replace(o.Anchor); err != nil {
+			t.Fatal(err)
+		}
+		closeLog(t, open(t, o))
+		whole := bytes.Count(text[:cut], []byte("\n"))
+		repairs := 0
+		if text[cut-1] != '\n' {
+			repairs = 1
+		}
+		if r := intact(t, o); r.Repairs != repairs || r.Entries != uint64(whole+repairs) || r.Anchored != r.Last {
+			t.Fatalf("cut at %d: %+v", cut, r)
+		}
+		os.Remove(filepath.Join(o.Dir, tornName(uint64(whole))))
+	}
+}
+
 // A crash between cutting and telling must not make the cut a silent one.
 func TestRepairThatWasStopped(t *testing.T) {
 	o := options(t)
@@ -173,6 +209,7 @@ func TestRepairThatWasStopped(t *testing.T) {
 	if _, err := tl.resume(o.Dir); err != nil {
 		t.Fatal(err)
 	}
+	tl.place()
 	tl.close() // cut, and not a word
 	if r := intact(t, o); r.Repairs != 0 {
 		t.Fatalf("%+v", r)
@@ -202,6 +239,7 @@ func TestHalfTheFirstLineOfASegment(t *testing.T) {
 		if tl.size != 0 || tl.first != 3 || tl.before != segmentName(1) || tl.durable.seq != 2 {
 			t.Errorf("%+v", tl)
 		}
+		tl.place()
 		tl.close()
 	}
 	l = open(t, o)
@@ -297,6 +335,32 @@ func TestFullDisk(t *testing.T) {
 			})
 		}
 	}
+}
+
+// An anchor that can't be written stops the log after the entry that it is about.
+func TestAnchorsDiskFull(t *testing.T) {
+	o := options(t)
+	disk := tmpfs(t)
+	o.Anchor = filepath.Join(disk, "head")
+	filler := filepath.Join(disk, "filler")
+	if err := os.WriteFile(filler, make([]byte, 256<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, o)
+	add(t, l, "durable")
+	for range 3 {
+		if _, err := l.Append(context.Background(), Receipt{Kind: Agent}); !isENOSPC(err) {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if seq := add(t, l, "room again"); seq != 3 {
+		t.Errorf("entry %d", seq)
+	}
+	closeLog(t, l)
+	intact(t, o)
 }
 
 func isENOSPC(err error) bool { return errors.Is(err, unix.ENOSPC) }

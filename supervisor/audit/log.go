@@ -149,7 +149,7 @@ func (l *Log) Close() error {
 }
 
 // Anchor gives the anchor as its file has it after the commits so far, for a
-// copy to be kept elsewhere. It is nil before the first.
+// copy to be kept elsewhere. It is nil before the first commit of a new log.
 func (l *Log) Anchor() *Anchor { return l.tail.written.Load() }
 
 // wall is the clock without its monotonic part, which means nothing later.

@@ -67,7 +67,9 @@ func (t *tail) resume(path string) ([]Receipt, error) {
 		offset = anchor.Offset
 		// The anchored entry itself is known by its hash, and gives the rest.
 		t.durable.seq = anchor.Seq - 1
+		t.written.Store(anchor)
 	}
+	var ahead *Anchor // of the last entry, if the anchor isn't that
 	var torn []byte
 	for i := from; i < len(firsts); i++ {
 		if torn != nil {
@@ -86,8 +88,12 @@ func (t *tail) resume(path string) ([]Receipt, error) {
 		if t.file, err = openOwn(int(t.dir.Fd()), segmentName(t.first), unix.O_RDWR); err != nil {
 			return nil, err
 		}
-		if torn, err = t.read(offset, anchor); err != nil {
+		var last *Anchor
+		if last, torn, err = t.read(offset, anchor); err != nil {
 			return nil, err
+		}
+		if last != nil {
+			ahead = last
 		}
 		offset, anchor = 0, nil
 	}
@@ -100,14 +106,18 @@ func (t *tail) resume(path string) ([]Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ahead != nil {
+		t.post(ahead)
+	}
 	return append(repairs, repair...), nil
 }
 
 func (t *tail) public() ed25519.PublicKey { return t.key.Public().(ed25519.PublicKey) }
 
-// read goes on through the segment from offset, and gives the half line at its
-// end, or nil. The first line has to be the anchor's, if there is one.
-func (t *tail) read(offset int64, anchor *Anchor) (torn []byte, err error) {
+// read goes on through the segment from offset, and gives an anchor, not signed
+// yet, for the last entry past the one given, and the half line at the end; either can
+// be nil. The first line has to be the anchor's, if there is one.
+func (t *tail) read(offset int64, anchor *Anchor) (last *Anchor, torn []byte, err error) {
 	name := segmentName(t.first)
 	wrong := func(fault Fault, detail string) error {
 		return &Problem{Fault: fault, File: name, From: t.durable.seq + 1, To: t.durable.seq + 1, Detail: fmt.Sprintf("at byte %d: %s", t.size, detail)}
@@ -118,37 +128,40 @@ func (t *tail) read(offset int64, anchor *Anchor) (torn []byte, err error) {
 		line, err := in.ReadSlice('\n')
 		switch {
 		case err == io.EOF && anchor != nil:
-			return nil, &Problem{Fault: Truncated, From: anchor.Seq, To: anchor.Seq, File: name, Detail: "the entry that the anchor names isn't there"}
+			return nil, nil, &Problem{Fault: Truncated, From: anchor.Seq, To: anchor.Seq, File: name, Detail: "the entry that the anchor names isn't there"}
 		case err == io.EOF && len(line) == 0:
-			return nil, nil
+			return last, nil, nil
 		case err == io.EOF:
-			return bytes.Clone(line), nil
+			return last, bytes.Clone(line), nil
 		case err == bufio.ErrBufferFull:
-			return nil, wrong(Edited, "a line without an end")
+			return nil, nil, wrong(Edited, "a line without an end")
 		case err != nil:
-			return nil, fmt.Errorf("read %s: %w", name, err)
+			return nil, nil, fmt.Errorf("read %s: %w", name, err)
 		}
 		f, err := takeApart(line[:len(line)-1])
 		if err != nil {
-			return nil, wrong(Edited, err.Error())
+			return nil, nil, wrong(Edited, err.Error())
 		}
 		if !f.signedBy(t.public()) {
-			return nil, wrong(Edited, "the signature isn't good, or another key's")
+			return nil, nil, wrong(Edited, "the signature isn't good, or another key's")
 		}
 		if f.seq != t.durable.seq+1 {
-			return nil, wrong(Reordered, fmt.Sprintf("entry %d is here", f.seq))
+			return nil, nil, wrong(Reordered, fmt.Sprintf("entry %d is here", f.seq))
 		}
 		if anchor != nil && f.hash() != anchor.Hash {
-			return nil, wrong(Forked, "it isn't the entry that the anchor names")
+			return nil, nil, wrong(Forked, "it isn't the entry that the anchor names")
 		}
 		if anchor == nil && f.prev != t.durable.hash {
-			return nil, wrong(Forked, "it doesn't follow the entry before it")
+			return nil, nil, wrong(Forked, "it doesn't follow the entry before it")
 		}
 		r, err := f.receipt()
 		if err != nil {
-			return nil, wrong(Edited, err.Error())
+			return nil, nil, wrong(Edited, err.Error())
 		}
 		t.durable = head{seq: f.seq, hash: f.hash(), latest: r.Time.Add(r.Behind)}
+		if anchor == nil {
+			last = &Anchor{Segment: t.first, Offset: t.size, Seq: f.seq, Hash: f.hash()}
+		}
 		t.size += int64(len(line))
 		anchor = nil
 	}
@@ -158,15 +171,18 @@ func (t *tail) read(offset int64, anchor *Anchor) (torn []byte, err error) {
 // and longer: an operator may want to look.
 func (t *tail) cut(torn []byte) error {
 	name := tornName(t.durable.seq)
-	f, err := openOwn(int(t.dir.Fd()), name, unix.O_WRONLY|unix.O_CREAT)
+	f, err := openOwn(int(t.dir.Fd()), name, unix.O_RDWR|unix.O_CREAT|unix.O_APPEND)
 	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Truncate(0); err != nil {
 		return loud("keep half a line", err)
 	}
-	if _, err := f.WriteAt(torn, 0); err != nil {
+	defer f.Close()
+	// There already if a crash came before the cut, or with another half line
+	// in front if it came while the entry about that was written.
+	kept, err := io.ReadAll(io.LimitReader(f, maxTorn))
+	if err == nil && !bytes.HasSuffix(kept, torn) {
+		_, err = f.Write(torn)
+	}
+	if err != nil {
 		return loud("keep half a line", err)
 	}
 	if err := errors.Join(f.Sync(), t.dir.Sync()); err != nil {
@@ -175,6 +191,9 @@ func (t *tail) cut(torn []byte) error {
 	t.ragged = true
 	return t.mend()
 }
+
+// maxTorn bounds what is read of kept half lines: there are few, of a line at most.
+const maxTorn = 16 * MaxLine
 
 // repaired gives the entry about a half line that was cut off behind the last
 // entry, now or by an Open that didn't get as far as to write it.
@@ -188,7 +207,7 @@ func (t *tail) repaired() ([]Receipt, error) {
 		return nil, err
 	}
 	defer f.Close()
-	torn, err := io.ReadAll(io.LimitReader(f, MaxLine))
+	torn, err := io.ReadAll(io.LimitReader(f, maxTorn))
 	if err != nil {
 		return nil, err
 	}
