@@ -183,3 +183,18 @@ os.kill(os.getpid(), signal.SIGUSR1)`
 		t.Errorf("%+v", o.Result)
 	}
 }
+
+// TestStoppedToolCostsNothing: while the tool has stopped itself, PID 1 has
+// nothing to do and does nothing.
+func TestStoppedToolCostsNothing(t *testing.T) {
+	h := testHost(t)
+	call := testCall("sh", "-c", "kill -STOP $$")
+	call.WallTime = 2 * time.Second
+	o := runCall(t, h, testSpec(t, h), call, "")
+	if o.Status != TimedOut {
+		t.Errorf("%+v", o.Result)
+	}
+	if used := o.Usage.User + o.Usage.System; used > time.Second {
+		t.Errorf("%v of CPU time in %v", used, o.Usage.Wall)
+	}
+}

@@ -190,7 +190,7 @@ func (b *box) reap() wire.Outcome {
 		// WNOWAIT first: while the tool is a zombie its pid can't be reused,
 		// so a signal forwarded meanwhile can't meet a stranger.
 		var info unix.Siginfo
-		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
+		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOWAIT, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -200,7 +200,8 @@ func (b *box) reap() wire.Outcome {
 		b.mu.Lock()
 		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, &usage)
 		// A process that had itself traced by its parent, and whose parent is
-		// gone, stops with us as its tracer. That is no end; it must not live.
+		// gone or is us, stops with us as its tracer, and that is reported
+		// unasked. It is no end, and such a process must not live.
 		stopped := err == nil && status.Stopped()
 		if err == nil && pid == b.stage.pid && !stopped {
 			b.ended = true
