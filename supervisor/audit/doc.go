@@ -92,7 +92,10 @@
 // # Limits
 //
 // Verify and Read may look at a log that is being written; they can then see
-// half a line at the end (Torn), and entries not synced yet. Old
-// segments can be archived; Verify says that they are missing unless it gets
-// them too. Nothing is encrypted or redacted here: leave secrets out.
+// half a line at the end (Torn), and entries not synced yet. Read the anchor
+// first then: one read later can be ahead of what Verify saw. Old segments,
+// but for the one that the anchor names and the one before, can be archived; Verify
+// says that they are missing unless it gets them too. A log has one key: a new key
+// means a new folder and a new anchor. What a disk or its controller says is
+// synced is taken to be. Nothing is encrypted or redacted here: leave secrets out.
 package audit
