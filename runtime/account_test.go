@@ -134,12 +134,7 @@ func runStarter(dir string) int {
 // TestNothingComesFromTheStarter: priority, class, personality and signals
 // of whoever starts a box are not the tool's.
 func TestNothingComesFromTheStarter(t *testing.T) {
-	dir := t.TempDir()
-	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := openDir(t)
 	defer removeGroups(t, victimConfig(dir).Group)
 	self, err := os.Executable()
 	if err != nil {

@@ -177,12 +177,7 @@ func TestNothingStaysAfterKill(t *testing.T) {
 	if testing.Short() {
 		kills = 10
 	}
-	dir := t.TempDir()
-	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := openDir(t)
 	t.Setenv("CLAWSUP_INIT", initProgram)
 	defer removeGroups(t, victimConfig(dir).Group)
 	h, err := Open(context.Background(), victimConfig(dir))
@@ -243,12 +238,7 @@ func awaitEnd(t *testing.T, processes []string) {
 // second start: the box sees the end of its control socket. A box that is
 // only being made does not, and is swept.
 func TestBoxesDieWithTheirHost(t *testing.T) {
-	dir := t.TempDir()
-	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := openDir(t)
 	t.Setenv("CLAWSUP_INIT", initProgram)
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args[0] = victimName

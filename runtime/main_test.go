@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -91,17 +92,22 @@ func compileFilters() error {
 	return nil
 }
 
+// openDir is a temporary directory that the users of boxes can get to.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // testHost opens a host of the test's own.
 func testHost(t testing.TB) *Host {
 	t.Helper()
-	dir := t.TempDir()
-	for d := dir; d != "/"; d = filepath.Dir(d) {
-		if st, err := os.Stat(d); err == nil && st.Mode().Perm()&0o001 == 0 {
-			if err := os.Chmod(d, st.Mode().Perm()|0o011); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	dir := openDir(t)
 	h, err := Open(context.Background(), Config{
 		RunDir:  filepath.Join(dir, "run"),
 		Init:    initProgram,

@@ -14,9 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DefaultDir is where the store is unless configured otherwise.
-const DefaultDir = "/var/lib/clawsup/skills"
-
 // Store is a content-addressed store of skills; the package comment has its
 // layout. Several processes may use one at the same time.
 type Store struct {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/layer"
-	"github.com/clawsup/clawsup/supervisor/spell"
+	"github.com/clawsup/clawsup/runtime/spell"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 

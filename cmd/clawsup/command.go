@@ -10,8 +10,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/clawsup/clawsup/runtime/spell"
 	"github.com/clawsup/clawsup/supervisor"
-	"github.com/clawsup/clawsup/supervisor/spell"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"github.com/clawsup/clawsup/supervisor/spell"
+	"github.com/clawsup/clawsup/runtime/spell"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 

@@ -13,8 +13,8 @@ import (
 
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime/seccomp"
+	"github.com/clawsup/clawsup/runtime/spell"
 	"github.com/clawsup/clawsup/supervisor"
-	"github.com/clawsup/clawsup/supervisor/spell"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 

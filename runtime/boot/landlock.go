@@ -20,9 +20,6 @@ var versions = []landlock.Config{
 	9: landlock.V9, 10: landlock.V10, 11: landlock.V11,
 }
 
-// MaxABI is the newest Landlock version this program can apply.
-const MaxABI = 11
-
 const (
 	readRights  = ll.AccessFSReadFile | ll.AccessFSReadDir
 	writeRights = ll.AccessFSWriteFile | ll.AccessFSTruncate | ll.AccessFSRefer |
@@ -46,7 +43,7 @@ var access = map[wire.Access]uint64{
 // restrict applies the rules to every thread of this process.
 func restrict(l *wire.Landlock) error {
 	if l.ABI < 1 || l.ABI >= len(versions) {
-		return fmt.Errorf("version %d is not known here; the newest is %d", l.ABI, MaxABI)
+		return fmt.Errorf("version %d is not known here; the newest is %d", l.ABI, wire.MaxABI)
 	}
 	config := versions[l.ABI]
 	config.HandledAccessNet &^= openNetwork(l)

@@ -5,6 +5,8 @@ package layer
 import (
 	"fmt"
 	"strings"
+
+	"github.com/clawsup/clawsup/runtime/wire"
 )
 
 // Plan is what will be enforced. It holds nothing that Lower did not decide.
@@ -49,7 +51,7 @@ func Lower(wish Set, host Host, given Set) (Plan, error) {
 		}
 	}
 	if plan.Enforce.Has(Landlock) {
-		plan.ABI = min(host.Landlock, MaxABI)
+		plan.ABI = min(host.Landlock, wire.MaxABI)
 		plan.Reports[Landlock].Detail = fmt.Sprintf("version %d", plan.ABI)
 	}
 	var missing []Report
@@ -63,10 +65,6 @@ func Lower(wish Set, host Host, given Set) (Plan, error) {
 	}
 	return plan, nil
 }
-
-// MaxABI is the newest Landlock version that the library behind
-// clawsup-init can apply. A kernel that offers a newer one runs it all the same.
-const MaxABI = 11
 
 // judge looks at one layer, without regard to whether its cover holds.
 func judge(l Layer, wish Set, host Host, given Set) (State, string) {

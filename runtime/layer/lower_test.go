@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/clawsup/clawsup/runtime/wire"
 )
 
 // lacking is a whole host less some features.
@@ -29,7 +31,7 @@ func TestLower(t *testing.T) {
 	}{
 		{name: "a host with everything", wish: All, host: lackingHost(11), abi: 11,
 			states: map[Layer]State{Landlock: Enforced, LandlockUDP: Enforced, CgroupSwap: Enforced, NamespaceTime: Enforced}},
-		{name: "a newer Landlock than is known", wish: All, host: lackingHost(15), abi: MaxABI,
+		{name: "a newer Landlock than is known", wish: All, host: lackingHost(15), abi: wire.MaxABI,
 			states: map[Layer]State{Landlock: Enforced}},
 		{name: "Debian 12", wish: All, host: lackingHost(2), abi: 2,
 			states: map[Layer]State{Landlock: Enforced, LandlockTruncate: Covered, LandlockTCP: Covered,
@@ -126,7 +128,7 @@ func TestNoSwapCovers(t *testing.T) {
 // run is refused.
 func TestLowerNeverLoosensSilently(t *testing.T) {
 	for f := Feature(0); f < NumFeatures; f++ {
-		for abi := range MaxABI + 1 {
+		for abi := range wire.MaxABI + 1 {
 			plan, err := Lower(All, lackingHost(abi, f), 0)
 			for _, r := range plan.Reports {
 				switch r.State {

@@ -13,6 +13,8 @@ import (
 
 	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime/spell"
 )
 
 // Filter is a compiled table. It is a value and never changes.
@@ -68,7 +70,7 @@ func groupSet(names []string) ([]Group, error) {
 			continue
 		}
 		near := slices.MinFunc(known, func(a, b GroupInfo) int {
-			return distance(name, string(a.Name)) - distance(name, string(b.Name))
+			return spell.Distance(name, string(a.Name)) - spell.Distance(name, string(b.Name))
 		})
 		return nil, fmt.Errorf("unknown seccomp group %q; the nearest is %q", name, near.Name)
 	}
@@ -79,27 +81,6 @@ func groupSet(names []string) ([]Group, error) {
 		}
 	}
 	return set, nil
-}
-
-// distance counts the letters to insert, remove or change to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, diagonal+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // effective gives the rows of the groups in set, without those of the base

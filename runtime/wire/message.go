@@ -115,6 +115,10 @@ type Rlimit struct {
 	Value    uint64
 }
 
+// MaxABI is the newest Landlock version that the library in clawsup-init can
+// apply. A kernel that offers a newer one runs it all the same.
+const MaxABI = 11
+
 // Landlock is the second wall, as the pure function of package layer chose it.
 type Landlock struct {
 	ABI   int    // version whose access rights are handled

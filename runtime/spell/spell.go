@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package spell finds what a mistyped name was probably meant to be: a
-// command, a flag, a key of the configuration.
+// command, a flag, a key of the configuration, a group of system calls.
 package spell
 
 // Nearest gives the known name that is closest to word, and whether it is
@@ -14,15 +14,16 @@ func Nearest(word string, known []string) (string, bool) {
 	}
 	best, least := "", max(2, len(word)/3)+1
 	for _, k := range known {
-		if d := distance(word, k); d < least && d < max(len(word), len(k)) {
+		if d := Distance(word, k); d < least && d < max(len(word), len(k)) {
 			best, least = k, d
 		}
 	}
 	return best, best != ""
 }
 
-// distance is the least number of bytes to insert, remove or replace.
-func distance(a, b string) int {
+// Distance is the least number of bytes to insert, remove or replace to make b
+// of a.
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
