@@ -59,13 +59,6 @@ func Load(name string, dirs []string) (*Loaded, error) {
 	return d.resolve(dirs)
 }
 
-// Check loads the profile file at path, whatever it is called, with its
-// ancestors from dirs and the built-in profiles, and gives what is wrong with it.
-func Check(path string, dirs ...string) error {
-	_, err := loadPath(path, dirs)
-	return err
-}
-
 func loadPath(path string, dirs []string) (*Loaded, error) {
 	f, err := open(path)
 	if err != nil {

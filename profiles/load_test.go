@@ -223,7 +223,7 @@ func TestStrangeFiles(t *testing.T) {
 func TestErrorIsTyped(t *testing.T) {
 	path := write(t, filepath.Join(profileDir(t, nil), "x.toml"), "\n\nfoo = 1")
 	var e *Error
-	if err := Check(path); !errors.As(err, &e) || e.File != path || e.Line != 3 {
+	if _, err := loadPath(path, nil); !errors.As(err, &e) || e.File != path || e.Line != 3 {
 		t.Errorf("%#v", err)
 	}
 }
