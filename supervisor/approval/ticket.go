@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package approval
+
+import (
+	"time"
+
+	"github.com/clawsup/clawsup/supervisor/policy"
+	"github.com/clawsup/clawsup/supervisor/raw"
+)
+
+// Ticket is one question put to people.
+type Ticket struct {
+	ID       string        `json:"id"`       // letters and digits, short enough to type
+	Revision int           `json:"revision"` // grows with every change; an answer names the one it was given to
+	State    State         `json:"state"`
+	Count    int           `json:"count"` // calls that it stands for, the folded ones included
+	Calls    []string      `json:"calls"` // their ids
+	Effect   policy.Effect `json:"effect"`
+	Target   string        `json:"target,omitempty"`
+	Plan     string        `json:"plan"` // digest
+	Facts    []Fact        `json:"facts"`
+	Claim    string        `json:"claim,omitempty"` // what the requester says it is for: the requester's words
+	Labels   policy.Labels `json:"labels"`
+	Rule     string        `json:"rule"` // why a person is asked
+
+	Requester   string `json:"requester"`
+	Agent       string `json:"agent,omitempty"`
+	Session     string `json:"session,omitempty"`      // id
+	SessionName string `json:"session_name,omitempty"` // the caller's name for it
+	Profile     string `json:"profile"`
+	Skill       string `json:"skill,omitempty"` // name
+	SkillDigest string `json:"skill_digest,omitempty"`
+	Script      string `json:"script,omitempty"`
+
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires"` // at this moment it is over
+	Quorum  int       `json:"quorum"`  // people that a yes takes, at least 1
+	Answers []Given   `json:"answers,omitempty"`
+	Parent  string    `json:"parent,omitempty"` // the ticket whose answer was to change the call into this
+	Reason  string    `json:"reason,omitempty"` // of a no
+}
+
+// Fact is one thing that the plan is, with everything that others chose made visible.
+type Fact struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Digest string `json:"digest,omitempty"`
+}
+
+// State is what became of a ticket.
+type State string
+
+// The states. Only Pending can change.
+const (
+	Pending   State = "pending"
+	Allowed   State = "allowed"
+	Denied    State = "denied"
+	Changed   State = "changed"   // another ticket, whose Parent it is, took its place
+	Expired   State = "expired"   // nobody answered in time
+	Cancelled State = "cancelled" // the requester gave up
+	Void      State = "void"      // lockdown, restart, reload or a removed approver
+)
+
+// Verdict is what a person says.
+type Verdict string
+
+// The verdicts.
+const (
+	Allow  Verdict = "allow"  // this once
+	Grant  Verdict = "grant"  // this and what the scope says
+	Deny   Verdict = "deny"   // with a reason, which the requester gets
+	Change Verdict = "change" // not this; with other words it may be asked again at once
+)
+
+// Answer is what a person says to one ticket.
+type Answer struct {
+	Ticket    string        `json:"ticket"`
+	Revision  int           `json:"revision"` // of the ticket that the person saw
+	Verdict   Verdict       `json:"verdict"`
+	Reason    string        `json:"reason,omitempty"`
+	For       time.Duration `json:"for,omitempty"`       // of a grant
+	Uses      int           `json:"uses,omitempty"`      // of a grant; 0: not counted
+	Wide      bool          `json:"wide,omitempty"`      // of a grant: for the agent, not the session alone
+	Exact     bool          `json:"exact,omitempty"`     // of a grant: this plan alone, though it is a skill's
+	Args      []raw.String  `json:"args,omitempty"`      // of a change: the new command or arguments
+	Workspace *raw.String   `json:"workspace,omitempty"` // of a change: the new workspace
+}
+
+// Given is an answer with who gave it.
+type Given struct {
+	By      string    `json:"by"` // "uid 1000 (alice)"
+	UID     uint32    `json:"uid"`
+	Via     string    `json:"via"` // "approval.sock", or a helper's name
+	Verdict Verdict   `json:"verdict"`
+	Reason  string    `json:"reason,omitempty"`
+	At      time.Time `json:"at"`
+	Grant   string    `json:"grant,omitempty"` // id of the grant that it made
+}
