@@ -57,7 +57,7 @@ const (
 // Notifications, from the daemon to a client.
 const (
 	Output        = "output"         // OutputPart
-	CallChanged   = "state"          // Call, whenever its state changes
+	CallChanged   = "call.changed"   // Call, whenever its state changes
 	TicketChanged = "ticket.changed" // approval.Ticket
 	Ready         = "ready"          // Nothing: the present was told, what follows is new
 )
