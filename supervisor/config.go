@@ -45,6 +45,16 @@ type Config struct {
 	DefaultProfile string    // used where a call names none
 	Init           string    // the clawsup-init program
 	Inspect        string    // the clawsup-inspect program
+	Egress         string    // the clawsup-egress program
+	Daemon         bool      // run and run-skill go through clawsupd
+
+	Agents     []AgentConfig     // in the file's order
+	Workspaces []WorkspaceConfig // the same
+	Roles      RolesConfig
+	Calls      CallsConfig
+	Approvals  ApprovalsConfig
+	Audit      AuditConfig
+	Sessions   SessionsConfig
 
 	// Origin says by key which file and line set it; what is missing has its default.
 	Origin map[string]string
@@ -92,6 +102,11 @@ func DefaultsFor(executable string) Config {
 		DefaultProfile: "default",
 		Init:           companion(executable, "clawsup-init"),
 		Inspect:        companion(executable, "clawsup-inspect"),
+		Egress:         companion(executable, "clawsup-egress"),
+		Calls:          defaultCalls(),
+		Approvals:      defaultApprovals(),
+		Audit:          defaultAudit("/var/lib/clawsup"),
+		Sessions:       defaultSessions(),
 		Origin:         map[string]string{},
 	}
 }

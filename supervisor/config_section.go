@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"path/filepath"
+	"time"
+
+	"github.com/clawsup/clawsup/profiles"
+)
+
+// WorkspaceConfig is a tree that calls may work on: a [[workspace]].
+type WorkspaceConfig struct {
+	Name    string
+	Path    string
+	Private bool // what a call on it gives back makes session and agent private
+}
+
+// RolesConfig says who may do what: the section [roles]. Each entry is a user's
+// name, "@" and a group's name, or "uid:" and a number. A role has what those
+// below it have; uid 0 is an owner without being named.
+type RolesConfig struct {
+	Owner    []string // everything
+	Admin    []string // long grants, lockdown
+	Approver []string // answers
+	Viewer   []string // looks
+}
+
+// CallsConfig bounds the calls of all agents together, or of each: the section [calls].
+type CallsConfig struct {
+	Concurrency int               // at work at once, of all
+	Queue       int               // that wait, of all; the next is refused
+	PerSession  int               // at work at once, of one session
+	PerSkill    int               // at work at once, of one skill
+	Rate        int               // a minute, of one agent
+	Keep        profiles.Duration // how long an ended call can still be asked for
+	Deadline    profiles.Duration // how long a call that says nothing waits for a person; at most ApprovalsConfig.Expiry
+}
+
+// ApprovalsConfig bounds questions and answers: the section [approvals].
+type ApprovalsConfig struct {
+	Expiry            profiles.Duration // of a ticket
+	Burst             int               // tickets that one agent may make at once
+	Every             profiles.Duration // then one more after each of these
+	Pending           int               // tickets that wait, of all
+	PendingPerSession int               // tickets that wait, of one session
+	GrantMax          profiles.Duration // the longest grant of an approver
+	GrantMaxAdmin     profiles.Duration // the longest grant of an admin or owner
+	Quorum            int               // people that a yes takes, at least, whatever a profile says
+}
+
+// AuditConfig is where receipts are: the section [audit].
+type AuditConfig struct {
+	Dir     string         // the segments; default StateDir/audit
+	Anchor  string         // the head, kept apart from the log; default StateDir/audit.head
+	Key     string         // the signing key; default AuditKey, or the unit's credential of that name
+	Segment profiles.Bytes // the size at which a new one begins
+}
+
+// SessionsConfig bounds what sessions keep: the section [sessions].
+type SessionsConfig struct {
+	Expiry profiles.Duration // since the last call
+	Max    profiles.Bytes    // of one session's workspace and /tmp
+	Count  int               // of one agent
+}
+
+// AuditKey is the key that receipts are signed with where no other is named. A
+// systemd credential called audit.key goes before it.
+const AuditKey = "/etc/clawsup/audit.key"
+
+func defaultCalls() CallsConfig {
+	return CallsConfig{
+		Concurrency: 16, Queue: 256, PerSession: 4, PerSkill: 8, Rate: 600,
+		Keep: profiles.Duration(24 * time.Hour), Deadline: profiles.Duration(10 * time.Minute),
+	}
+}
+
+func defaultApprovals() ApprovalsConfig {
+	return ApprovalsConfig{
+		Expiry: profiles.Duration(10 * time.Minute),
+		Burst:  10, Every: profiles.Duration(30 * time.Second),
+		Pending: 64, PendingPerSession: 8,
+		GrantMax: profiles.Duration(time.Hour), GrantMaxAdmin: profiles.Duration(30 * 24 * time.Hour),
+		Quorum: 1,
+	}
+}
+
+func defaultAudit(stateDir string) AuditConfig {
+	return AuditConfig{
+		Dir:     filepath.Join(stateDir, "audit"),
+		Anchor:  filepath.Join(stateDir, "audit.head"),
+		Key:     AuditKey,
+		Segment: 16 << 20,
+	}
+}
+
+func defaultSessions() SessionsConfig {
+	return SessionsConfig{Expiry: profiles.Duration(7 * 24 * time.Hour), Max: 1 << 30, Count: 256}
+}
