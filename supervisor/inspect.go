@@ -92,7 +92,7 @@ func (s *Supervisor) readManifest(ctx context.Context, k *skills.Skill) ([]byte,
 	if err != nil {
 		return nil, none, err
 	}
-	filter, err := seccomp.Cached(s.filters(), nil)
+	filter, err := seccomp.Cached(s.Filters(), nil)
 	if err != nil {
 		return nil, none, &runtime.Error{Step: runtime.StepSpec, Err: err}
 	}

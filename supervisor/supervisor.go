@@ -100,8 +100,12 @@ func (c *Config) own() []string {
 // Stuck says of each dead box that could not be removed what is in the way.
 func (s *Supervisor) Stuck() []string { return s.host.Stuck() }
 
-// filters keeps compiled seccomp filters.
-func (s *Supervisor) filters() string { return filepath.Join(s.Config.RunDir, "filters") }
+// Host is where the boxes are made.
+func (s *Supervisor) Host() *runtime.Host { return s.host }
+
+// Filters is the directory that keeps compiled seccomp filters: see
+// seccomp.Cached.
+func (s *Supervisor) Filters() string { return filepath.Join(s.Config.RunDir, "filters") }
 
 // vault keeps sealed copies of executables while their plans live.
 func (s *Supervisor) vault() vault { return vault{filepath.Join(s.Config.StateDir, "sealed")} }
@@ -117,19 +121,24 @@ func (s *Supervisor) makeEmptyRoot() error {
 	return err
 }
 
-// Plan resolves a request. It may seal a skill and have clawsup-inspect read
-// its front matter; nothing of what was asked for runs. The caller closes the
-// plan.
+// Plan resolves a request, with its profile read from its file now. See PlanUnder.
 func (s *Supervisor) Plan(ctx context.Context, r Request) (*Plan, error) {
-	if err := r.check(); err != nil {
-		return nil, err
-	}
-	in := Ingredients{Request: r, Host: s.host.Layers, Lower: s.Config.Lower, Vault: s.vault()}
-	var err error
-	in.Profile, err = profiles.Load(cmp.Or(r.Profile, s.Config.DefaultProfile), s.Config.ProfilePaths)
+	profile, err := profiles.Load(cmp.Or(r.Profile, s.Config.DefaultProfile), s.Config.ProfilePaths)
 	if err != nil {
 		return nil, err
 	}
+	return s.PlanUnder(ctx, r, profile)
+}
+
+// PlanUnder resolves a request under a profile. It may seal a skill and have
+// clawsup-inspect read its front matter; nothing of what was asked for runs.
+// The caller closes the plan.
+func (s *Supervisor) PlanUnder(ctx context.Context, r Request, profile *profiles.Loaded) (*Plan, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	in := Ingredients{Request: r, Profile: profile, Host: s.host.Layers, Lower: s.Config.Lower, Vault: s.vault()}
+	var err error
 	if r.Workspace != "" {
 		w, err := openWorkspace(r.Workspace, s.Config.own())
 		if err != nil {
@@ -165,13 +174,14 @@ func (s *Supervisor) seal(ref string) (*skills.Skill, error) {
 	return k, nil
 }
 
-// Run carries a plan out, once, and closes it. started is called when the box is there and
-// is about to get the call; it may be nil. Cancelling ctx stops the call.
-func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, signals <-chan unix.Signal, started func()) (result runtime.Result, err error) {
+// Run carries a plan out, once, and closes it. started is called when the box
+// is there and is about to get the call; it may be nil. Cancelling ctx stops
+// the call.
+func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, signals <-chan unix.Signal, started func(*runtime.Sandbox)) (result runtime.Result, err error) {
 	defer func() { err = errors.Join(err, p.Close()) }()
 	fail := func(err error) (runtime.Result, error) { return Failed(err, p), nil }
 	call := p.Call
-	filter, err := seccomp.Cached(s.filters(), p.Groups)
+	filter, err := seccomp.Cached(s.Filters(), p.Groups)
 	if err != nil {
 		return fail(&runtime.Error{Step: runtime.StepSpec, Err: err})
 	}
@@ -199,7 +209,7 @@ func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, si
 		return fail(&runtime.Error{Step: runtime.StepCleanup, Err: err})
 	}
 	if started != nil {
-		started()
+		started(box)
 	}
 	return box.Run(ctx, call, streams, signals), nil
 }

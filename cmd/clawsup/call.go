@@ -86,7 +86,7 @@ func (p *program) carryOut(ctx context.Context, in *interrupts, f *callFlags, o 
 	if err != nil {
 		return err
 	}
-	o.result, err = s.Run(ctx, o.plan, streams.Streams, in.forward, in.begin)
+	o.result, err = s.Run(ctx, o.plan, streams.Streams, in.forward, func(*runtime.Sandbox) { in.begin() })
 	if err != nil {
 		logrus.WithError(err).Warn("something of the box stayed behind; the next start removes it")
 	}
