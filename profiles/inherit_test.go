@@ -46,6 +46,7 @@ var ladders = map[string]struct {
 	"environment.set":      {"{ A = 'a', HOME = '/tmp' }", nil, []string{"{ A = 'b' }", "{ A = '' }", "{ B = 'a' }", "{ HOME = '/workspace' }"}},
 	"seccomp.groups":       {"['a', 'b']", []string{"['a']", "[]"}, []string{"['a', 'c']"}},
 	"effects.exec":         {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
+	"effects.quorum":       {"2", []string{"3"}, []string{"1"}},
 }
 
 // TestEveryKeyTightens loads, for every key and value, a child that root owns

@@ -159,6 +159,8 @@ var keys = []key{
 
 	row("effects.exec", oneOf(Allow, Ask, Deny), ranked(Deny, Ask, Allow), func(p *Profile) *Decision { return &p.Effects.Exec },
 		"Whether a call starts at once, after a person's yes, or never."),
+	row("effects.quorum", people, larger[int](), func(p *Profile) *int { return &p.Effects.Quorum },
+		"How many people a yes takes, each another, where one is asked for."),
 }
 
 // keyNamed finds the row of a dotted name.

@@ -130,6 +130,20 @@ func count(least, most int64) kind[int64] {
 	}
 }
 
+// people is how many of them must agree.
+var people = kind[int]{
+	name: "1, 2, 3",
+	parse: func(v any) (int, error) {
+		n, ok := v.(int64)
+		if !ok || n < 1 || n > MaxQuorum {
+			return 0, mistyped(fmt.Sprintf("a whole number of people from 1 to %d", MaxQuorum), v)
+		}
+		return int(n), nil
+	},
+	toml:   strconv.Itoa,
+	schema: map[string]any{"type": "integer", "minimum": 1, "maximum": MaxQuorum},
+}
+
 // cores is a number of processors with a fraction.
 func cores(least, most float64) kind[float64] {
 	write := func(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }

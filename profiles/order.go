@@ -20,6 +20,11 @@ func smaller[T cmp.Ordered]() order[T] {
 	return order[T]{"smaller is tighter", func(child, parent T) bool { return child > parent }}
 }
 
+// larger orders amounts of which more is asked of somebody.
+func larger[T cmp.Ordered]() order[T] {
+	return order[T]{"larger is tighter", func(child, parent T) bool { return child < parent }}
+}
+
 // ranked orders names, tightest first.
 func ranked[T ~string](tightest ...T) order[T] {
 	words := make([]string, len(tightest))

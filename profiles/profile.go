@@ -106,7 +106,12 @@ type Seccomp struct {
 // Effects are the decisions a profile makes.
 type Effects struct {
 	Exec Decision `toml:"exec"`
+	// Quorum is how many people a yes takes where one is asked for: 1 to MaxQuorum.
+	Quorum int `toml:"quorum"`
 }
+
+// MaxQuorum is how many people a yes can take at most.
+const MaxQuorum = 3
 
 // Decision is what happens when a call wants an effect.
 type Decision string
