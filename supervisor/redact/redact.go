@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package redact takes out of a text what looks like a secret, before the text
+// goes where it stays: into the log of receipts.
+//
+//	redact.Args([]string{"curl", "-H", "Authorization: Bearer abc"})  // {"curl", "-H", "Authorization: Bearer [redacted]"}
+//
+// It goes by form: well-known prefixes of tokens, the words around a value
+// (an option or a variable called password), credentials in a URL, private
+// keys. The table says which. A ticket shows everything, because a person
+// has to know what runs; a plan's digest is over everything too.
+//
+// Limits: a secret without a form, such as a password that stands alone, is
+// not known for one. Don't put secrets on command lines; the log can't forget.
+package redact
+
+import (
+	"regexp"
+	"strings"
+)
+
+// Mark stands where something was taken out.
+const Mark = "[redacted]"
+
+// form is how a secret looks. Group 1, if there is one, stays.
+type form struct {
+	pattern *regexp.Regexp
+	what    string
+}
+
+// name is how variables, options and fields are called that hold secrets.
+const name = `[A-Za-z0-9_.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|auth[_-]?key)[A-Za-z0-9_.-]*`
+
+var forms = []form{
+	{regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|$)`), "a private key in PEM"},
+	{regexp.MustCompile(`(?i)(\b[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^@/\s]+(@)`), "the password of a URL"},
+	{regexp.MustCompile(`(?i)(\b(?:bearer|basic|token)\s+)[A-Za-z0-9._~+/=-]{8,}`), "what an Authorization header holds"},
+	{regexp.MustCompile(`(?i)(\b` + name + `["']?\s*[=:]\s*["']?)[^\s"'&;,]+`), "NAME=value, NAME: value"},
+	{regexp.MustCompile(`\b(?:ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}`), "GitHub"},
+	{regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{16,}`), "GitLab"},
+	{regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{16,}`), "OpenAI, Anthropic"},
+	{regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}|\bxapp-[A-Za-z0-9-]{10,}`), "Slack"},
+	{regexp.MustCompile(`\b[0-9]{8,10}:[A-Za-z0-9_-]{35}\b`), "Telegram bots"},
+	{regexp.MustCompile(`\b(?:AKIA|ASIA)[A-Z0-9]{16}\b`), "AWS"},
+	{regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{35}\b`), "Google"},
+	{regexp.MustCompile(`\bnpm_[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{30,}`), "package registries"},
+	{regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*`), "JSON Web Tokens (RFC 7519)"},
+}
+
+// Text gives s without what looks like a secret.
+func Text(s string) string {
+	for _, f := range forms {
+		s = f.pattern.ReplaceAllStringFunc(s, func(found string) string {
+			m := f.pattern.FindStringSubmatch(found)
+			switch len(m) {
+			case 2:
+				return m[1] + Mark
+			case 3:
+				return m[1] + Mark + m[2]
+			}
+			return Mark
+		})
+	}
+	return s
+}
+
+// option is an option whose value is the next argument.
+var option = regexp.MustCompile(`(?i)^--?` + name + `$`)
+
+// Args is Text for each argument; what follows an option called like a secret
+// goes whole.
+func Args(args []string) []string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		switch {
+		case i > 0 && option.MatchString(args[i-1]) && !strings.HasPrefix(a, "-"):
+			out[i] = Mark
+		default:
+			out[i] = Text(a)
+		}
+	}
+	return out
+}
