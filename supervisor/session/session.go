@@ -98,6 +98,7 @@ type Store struct {
 	sessions map[string]*Session // mu; by id
 	inUse    map[string]int      // mu; calls at work, by id
 	agents   map[string][]Label  // mu
+	stale    map[string]bool     // mu; sessions whose record is behind, by id
 }
 
 // Error is why a session can't be used, in words for the caller.
@@ -118,7 +119,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{dir: dir, options: o, sessions: map[string]*Session{}, inUse: map[string]int{}, agents: map[string][]Label{}}
+	s := &Store{dir: dir, options: o, sessions: map[string]*Session{}, inUse: map[string]int{}, agents: map[string][]Label{}, stale: map[string]bool{}}
 	if err := os.MkdirAll(s.agentDir(), 0o700); err != nil {
 		return nil, err
 	}
@@ -288,22 +289,32 @@ func mint() string {
 }
 
 // Leave ends what Use began, and notes what was used.
-func (s *Store) Leave(id string) error {
+func (s *Store) Leave(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.inUse[id]--; s.inUse[id] <= 0 {
 		delete(s.inUse, id)
 	}
-	one := s.sessions[id]
-	if one == nil {
-		return nil
+	if one := s.sessions[id]; one != nil {
+		one.Used = s.options.Now()
+		s.stale[id] = true
 	}
-	one.Used = s.options.Now()
-	if s.inUse[id] > 0 {
-		return nil
+}
+
+// Flush writes what Use and Leave noted: counts and times of use. They wait
+// for it, so that no call waits for the disk because of them; who is killed
+// before loses them.
+func (s *Store) Flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for id := range s.stale {
+		if one := s.sessions[id]; one != nil {
+			errs = append(errs, s.write(one))
+		}
 	}
-	// Not synced: what a power loss takes away is the time of the last use.
-	return s.write(one)
+	clear(s.stale)
+	return errors.Join(errs...)
 }
 
 func (s *Store) write(one *Session) error {
