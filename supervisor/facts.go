@@ -50,10 +50,17 @@ func (p *Plan) facts() []Fact {
 	add("stdin", "%s", p.Request.Stdin)
 	p.limitFacts(add)
 	add("environment", "%s", environment(p.Call.Env))
-	if p.Request.Session != "" {
+	switch {
+	case p.Request.Called != "":
+		add("session", "%s, which the requester calls %s", p.Request.Session, visible.Quote(p.Request.Called))
+	case p.Request.Session != "":
 		add("session", "%s", p.Request.Session)
 	}
-	add("asked by", "uid %d", p.Request.Requester)
+	if p.Request.Agent != "" {
+		add("asked by", "agent %s, uid %d", p.Request.Agent, p.Request.Requester)
+	} else {
+		add("asked by", "uid %d", p.Request.Requester)
+	}
 	p.layerFacts(add)
 	return list
 }
@@ -95,6 +102,8 @@ func (p *Plan) treeFacts(add adder) {
 	mode := p.Profile.Profile.Workspace.Mode
 	const unsealed = "workspace files: they can change, and no digest has them"
 	switch w := p.Workspace; {
+	case w == nil && mode != profiles.WorkspaceNone && p.Request.Trees != nil:
+		add("workspace", "the session's own, read and written at once, kept for its next call")
 	case w == nil && mode == profiles.WorkspaceScratch:
 		add("workspace", "an empty one in memory, thrown away")
 	case w == nil:
@@ -129,7 +138,12 @@ func (p *Plan) limitFacts(add adder) {
 	if p.Profile.Profile.Workspace.Mode == profiles.WorkspaceScratch {
 		scratch = fmt.Sprintf("; workspace %s, %d files", l.Scratch, l.ScratchFiles)
 	}
-	add("space", "/tmp %s, %d files; /dev/shm %s%s; disk %s/s in, %s/s out", l.Tmp, l.TmpFiles, l.Shm, scratch, l.DiskRead, l.DiskWrite)
+	tmp := fmt.Sprintf("%s, %d files", l.Tmp, l.TmpFiles)
+	if p.Request.Trees != nil {
+		tmp = "the session's, kept for its next call"
+		scratch = ""
+	}
+	add("space", "/tmp %s; /dev/shm %s%s; disk %s/s in, %s/s out", tmp, l.Shm, scratch, l.DiskRead, l.DiskWrite)
 }
 
 // layerFacts names what is wished for and not enforced: each layer that was

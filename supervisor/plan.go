@@ -112,9 +112,9 @@ func (p *Plan) limits(in *Ingredients) error {
 		}
 		c.WallTime = t
 	}
-	p.Spec.Tmpfs = []rootfs.Tmpfs{
-		{Target: rootfs.TmpDir, Size: int64(l.Tmp), Files: l.TmpFiles, Exec: true},
-		{Target: rootfs.ShmDir, Size: int64(l.Shm), Files: shmFiles},
+	p.Spec.Tmpfs = []rootfs.Tmpfs{{Target: rootfs.ShmDir, Size: int64(l.Shm), Files: shmFiles}}
+	if in.Request.Trees == nil {
+		p.Spec.Tmpfs = append(p.Spec.Tmpfs, rootfs.Tmpfs{Target: rootfs.TmpDir, Size: int64(l.Tmp), Files: l.TmpFiles, Exec: true})
 	}
 	return nil
 }
@@ -128,6 +128,14 @@ func (p *Plan) workspace(in *Ingredients) error {
 	profile := &in.Profile.Profile
 	mode := profile.Workspace.Mode
 	w := in.Workspace
+	if t := in.Request.Trees; t != nil {
+		p.Spec.Binds = append(p.Spec.Binds, t.bind(t.Tmp, rootfs.TmpDir))
+		if w == nil && mode != profiles.WorkspaceNone {
+			p.Spec.Binds = append(p.Spec.Binds, t.bind(t.Workspace, rootfs.WorkspaceDir))
+			p.Call.Dir = rootfs.WorkspaceDir
+			return nil
+		}
+	}
 	switch mode {
 	case profiles.WorkspaceScratch:
 		if w != nil {
@@ -155,6 +163,12 @@ func (p *Plan) workspace(in *Ingredients) error {
 	}
 	p.Call.Dir = rootfs.WorkspaceDir
 	return nil
+}
+
+// bind shows one of the session's directories, writable.
+func (t *Trees) bind(source, target string) rootfs.Bind {
+	owner := t.Owner
+	return rootfs.Bind{Source: source, Target: target, Writable: true, Owner: &owner}
 }
 
 // command makes argv, and what must be in the box for it.
@@ -217,11 +231,11 @@ func (p *Plan) layers(in *Ingredients) error {
 	if p.Profile.Profile.Network.Loopback {
 		wish = wish.Without(layer.LandlockTCP, layer.LandlockUDP)
 	}
-	workspace := slices.ContainsFunc(p.Spec.Binds, func(b rootfs.Bind) bool { return b.Target == rootfs.WorkspaceDir })
-	if !workspace {
+	if !slices.ContainsFunc(p.Spec.Binds, func(b rootfs.Bind) bool { return b.Owner != nil }) {
 		wish = wish.Without(layer.RootIDMap)
 	}
-	hostTrees := workspace || len(p.Spec.Read) > 0 || p.Spec.Rootfs != ""
+	// A session's own directories hold no sockets: nobody outside reaches them.
+	hostTrees := in.Workspace != nil || len(p.Spec.Read) > 0 || p.Spec.Rootfs != ""
 	if !hostTrees {
 		wish = wish.Without(layer.LandlockUnix)
 	}
@@ -277,7 +291,12 @@ func (p *Plan) digest() string {
 		s.numbers("executable-file", int64(x.Identity.Dev), int64(x.Identity.Ino), x.Size, x.Changed)
 	}
 	s.add("session", p.Request.Session)
+	if t := p.Request.Trees; t != nil {
+		s.add("session-trees", t.Workspace, t.Tmp)
+		s.numbers("session-owner", int64(t.Owner.UID), int64(t.Owner.GID))
+	}
 	s.numbers("requester", int64(p.Request.Requester))
+	s.add("agent", p.Request.Agent)
 	return s.sum()
 }
 

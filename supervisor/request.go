@@ -21,11 +21,22 @@ type Request struct {
 	Args      []string      // a script of the skill with its arguments, or a command
 	Profile   string        // name or path; empty: the configured default
 	Workspace string        // directory; empty: none
-	Session   string        // the caller's name for it; part of the plan and nothing else yet
+	Session   string        // its id; standalone, the caller's name for it, which is part of the plan and nothing else
+	Called    string        // what the caller calls the session, where Session is an id
+	Trees     *Trees        // of the session; nil: the call has a /tmp of its own, and no other workspace
 	Timeout   time.Duration // less than the profile's wall_time; 0: the profile's
 	Env       []string      // the caller's environment, of which the profile may pass some
 	Stdin     Stdin
-	Requester int // uid, from the credentials of who asks
+	Requester int    // uid, from the credentials of who asks
+	Agent     string // which agent asks; empty: none does
+}
+
+// Trees are a session's own directories, which its calls find as the one
+// before left them: at /workspace where the call names no other workspace and
+// the profile has one, and at /tmp.
+type Trees struct {
+	Workspace, Tmp string // absolute, on the host
+	Owner          rootfs.Owner
 }
 
 // Stdin is what standard input is, as far as it can be told beforehand.
