@@ -31,13 +31,27 @@ func Effects() []Effect {
 }
 
 // String gives the effect's name.
-func (e Effect) String() string { return effectNames[e] }
+func (e Effect) String() string {
+	if !e.known() {
+		return fmt.Sprintf("effect %d", int(e))
+	}
+	return effectNames[e]
+}
+
+func (e Effect) known() bool { return e >= 0 && int(e) < len(effectNames) }
+func (e Effect) file() bool  { return e >= FSCreate && e <= FSDelete }
+func (e Effect) net() bool   { return e == NetConnect || e == NetRequest }
 
 // External says whether something leaves the machine: a packet, or the use of a secret.
 func (e Effect) External() bool { return e >= NetConnect }
 
 // MarshalText gives the effect's name.
-func (e Effect) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+func (e Effect) MarshalText() ([]byte, error) {
+	if !e.known() {
+		return nil, fmt.Errorf("%s is none that there is", e)
+	}
+	return []byte(e.String()), nil
+}
 
 // UnmarshalText takes an effect's name.
 func (e *Effect) UnmarshalText(b []byte) error {
@@ -64,7 +78,7 @@ func (l Labels) Or(m Labels) Labels {
 // Subject is what a question is about: who wants which effect on what.
 type Subject struct {
 	Effect  Effect
-	Target  string // of fs: a path below the workspace; of net: host:port; of secret: its name; of exec: empty
+	Target  string // of fs: a path below the workspace; of net: host:port; of secret: its name; of exec: empty. See Check
 	Plan    string // digest
 	Skill   string // digest; empty: a raw command
 	Script  string // of the skill

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Check refuses a scope that a person must not be able to grant: one that is
+// for nothing exact, for everybody, or for every target.
+func (s Scope) Check() error {
+	switch {
+	case !s.Effect.known():
+		return fmt.Errorf("a grant can't be for %s", s.Effect)
+	case s.Plan == "" && s.Skill == "":
+		return errors.New("a grant names a skill by its digest or a whole plan; with a program alone anything could be run")
+	case s.Skill != "" && s.Script == "" && s.Plan == "":
+		return errors.New("a grant for a skill names one of its scripts; with the skill alone any command could be run beside it")
+	case s.Skill == "" && s.Script != "":
+		return errors.New("a grant for a script names the skill that it is of, by its digest")
+	case s.Session == "" && s.Agent == "":
+		return errors.New("a grant is for one session or one agent; this call has neither, so that it can be allowed only once")
+	case s.Session != "" && s.Agent != "":
+		return errors.New("a grant is for one session or one agent, not for both")
+	}
+	return checkPattern(s.Effect, s.Target, true)
+}
+
+// Mismatch says why g does not answer s, in words for people; empty: it does.
+// quorum is how many people a yes takes. All of this must hold:
+//
+//   - it is not revoked, and now is before its expiry and not before its creation
+//   - it has uses left, or they aren't counted
+//   - so many people gave it
+//   - its scope could be granted (see [Scope.Check]), and it is for the effect,
+//     the plan or the skill with the script, the session or agent, and the target
+//   - with both labels and an external effect, it names that very target
+func (g *Grant) Mismatch(s Subject, quorum int, now time.Time) string {
+	c := &g.Scope
+	switch {
+	case c.Effect != s.Effect:
+		return "it is for another effect"
+	case c.Session != "" && c.Session != s.Session:
+		return "it is for another session"
+	case c.Agent != "" && c.Agent != s.Agent:
+		return "it is for another agent"
+	case c.Plan != "" && c.Plan != s.Plan:
+		return "it is for another plan"
+	case c.Skill != "" && c.Skill != s.Skill:
+		return "it is for another skill, or for other bytes of this one"
+	case c.Script != s.Script && c.Skill != "":
+		return "it is for another script"
+	case g.Revoked != "":
+		return "it is revoked"
+	case !now.Before(g.Expires):
+		return "it has expired"
+	case now.Before(g.Created):
+		return "the clock stands before it was given"
+	case g.Uses == 0:
+		return "it has no uses left"
+	case len(g.By) < max(1, quorum):
+		return "fewer people gave it than a yes takes"
+	case c.Check() != nil:
+		return "it is for more than can be granted"
+	case !(c.Target == s.Target || Match(s.Effect, c.Target, s.Target)):
+		return "it is for another target"
+	case s.Effect.External() && s.Labels.both() && c.Target != s.Target:
+		return "with both labels it must name the very destination"
+	}
+	return ""
+}
