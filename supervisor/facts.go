@@ -48,6 +48,7 @@ func (p *Plan) facts() []Fact {
 		add("system calls", "base, %s", strings.Join(p.Groups, ", "))
 	}
 	add("stdin", "%s", p.Request.Stdin)
+	digest(p.Request.Stdin.Digest)
 	p.limitFacts(add)
 	add("environment", "%s", environment(p.Call.Env))
 	switch {

@@ -282,7 +282,7 @@ func (p *Plan) digest() string {
 	s.numbers("layers", int64(p.Spec.Layers.Enforce), int64(p.Spec.Layers.ABI))
 	s.add("groups", p.Groups...)
 	in := p.Request.Stdin
-	s.add("stdin", string(in.Kind), in.Path)
+	s.add("stdin", string(in.Kind), in.Path, in.Digest)
 	s.numbers("stdin-file", int64(in.Identity.Dev), int64(in.Identity.Ino), in.Size, in.Changed)
 	if x := p.Executable; p.Sealed != nil {
 		s.add("sealed", p.Sealed.From, p.Sealed.Digest)

@@ -45,7 +45,8 @@ type Stdin struct {
 	Path     string // of a file that was named
 	Identity rootfs.Identity
 	Size     int64
-	Changed  int64 // ctime, in nanoseconds since 1970
+	Changed  int64  // ctime, in nanoseconds since 1970
+	Digest   string // of data: "sha256:" and 64 hexadecimal digits
 }
 
 // StdinKind is the kind of file behind standard input.
@@ -57,6 +58,7 @@ const (
 	StdinPipe     StdinKind = "pipe"
 	StdinTerminal StdinKind = "terminal"
 	StdinOther    StdinKind = "other" // a socket or a device, relayed
+	StdinData     StdinKind = "data"  // bytes that came with the request
 )
 
 // StdinOf looks at an open file; path is what the caller called it, if it did.
@@ -98,7 +100,7 @@ func (s Stdin) String() string {
 	if s.Path != "" {
 		text += " " + visible.Quote(s.Path)
 	}
-	if s.Kind == StdinFile {
+	if s.Kind == StdinFile || s.Kind == StdinData {
 		text += fmt.Sprintf(", %d bytes", s.Size)
 	}
 	return text

@@ -192,17 +192,13 @@ func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, si
 	}
 	// A box that was ready in the very moment may not be fit to run any more.
 	if ctx.Err() != nil {
-		result = Failed(errors.New("stopped before it began"), p)
-		result.Status, result.Step = runtime.Stopped, 0
-		return result, nil
+		return StoppedResult(p, errors.New("stopped before it began")), nil
 	}
 	if err != nil {
 		return fail(err)
 	}
 	if err := p.Verify(); err != nil {
-		result = Failed(err, p)
-		result.Status, result.Step = runtime.Denied, 0
-		return result, nil
+		return DeniedResult(p, err.Error()), nil
 	}
 	// The box holds the copy by now, whatever becomes of this process.
 	if err := p.Close(); err != nil {
@@ -224,5 +220,20 @@ func Failed(err error, p *Plan) runtime.Result {
 	if p != nil {
 		r.Layers = p.Spec.Layers.Reports
 	}
+	return r
+}
+
+// StoppedResult is the result of a call that was stopped before it had a box.
+// p may be nil.
+func StoppedResult(p *Plan, why error) runtime.Result { return without(p, runtime.Stopped, why) }
+
+// DeniedResult is the result of a call that got a no. p may be nil.
+func DeniedResult(p *Plan, why string) runtime.Result {
+	return without(p, runtime.Denied, errors.New(why))
+}
+
+func without(p *Plan, status runtime.Status, why error) runtime.Result {
+	r := Failed(why, p)
+	r.Status, r.Step = status, 0
 	return r
 }
