@@ -222,7 +222,11 @@ func TestBuiltins(t *testing.T) {
 				t.Errorf("%s: nobody set %s", name, s.name)
 			}
 		}
-		if p.Network.Mode != NetworkNone || len(p.Environment.Pass)+len(p.Files.Read)+len(p.Seccomp.Groups) > 0 {
+		groups := p.Seccomp.Groups
+		if name == "agent" { // one for the host, not one for each call
+			groups = slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return g == "inotify" })
+		}
+		if p.Network.Mode != NetworkNone || len(p.Environment.Pass)+len(p.Files.Read)+len(groups) > 0 {
 			t.Errorf("%s reaches, passes, shows or permits more than a built-in should", name)
 		}
 	}

@@ -257,6 +257,7 @@ func TestList(t *testing.T) {
 	}
 	want := []string{
 		"Bad " + first + "/Bad.toml ERROR",
+		"agent built in: agent",
 		"broken " + first + "/broken.toml ERROR",
 		"build built in: build",
 		"default built in: default",

@@ -92,7 +92,12 @@ func referBuiltins(b *bytes.Buffer) error {
 			line(b, cells...)
 		}
 	}
-	b.WriteString("\nAll have the same variables, and none passes any.\n")
+	b.WriteString("\nAll have the same variables, and none passes any.\n\n" +
+		"agent is for the agent that clawsupd starts, whose box stays. cpu_time, wall_time, stdout, stderr\n" +
+		"and the limits of a scratch workspace don't bound an agent, under any profile: its section in\n" +
+		"clawsup.toml says how it is stopped, how much of its output is kept and how large its state\n" +
+		"directory may grow. HOME is that directory, and its workspaces are read-only whatever\n" +
+		"workspace.mode says.\n")
 	return nil
 }
 
