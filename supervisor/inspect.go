@@ -38,7 +38,7 @@ func (s *Supervisor) inspectSpec(k *skills.Skill) (runtime.Spec, error) {
 		return runtime.Spec{}, &runtime.Error{Step: runtime.StepLayers, Err: err}
 	}
 	return runtime.Spec{
-		Layers: layers, Rootfs: s.emptyRoot(), ProcPids: true,
+		Layers: layers, Rootfs: s.EmptyRoot(), ProcPids: true,
 		Binds: []rootfs.Bind{
 			{Source: k.Dir, Target: rootfs.SkillDir},
 			{Source: s.Config.Inspect, Target: inspectPath},

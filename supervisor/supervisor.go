@@ -110,11 +110,11 @@ func (s *Supervisor) Filters() string { return filepath.Join(s.Config.RunDir, "f
 // vault keeps sealed copies of executables while their plans live.
 func (s *Supervisor) vault() vault { return vault{filepath.Join(s.Config.StateDir, "sealed")} }
 
-// emptyRoot is the root of boxes that have nothing of the host's.
-func (s *Supervisor) emptyRoot() string { return filepath.Join(s.Config.RunDir, "empty") }
+// EmptyRoot is the root of boxes that have nothing of the host's.
+func (s *Supervisor) EmptyRoot() string { return filepath.Join(s.Config.RunDir, "empty") }
 
 func (s *Supervisor) makeEmptyRoot() error {
-	err := os.Mkdir(s.emptyRoot(), 0o755)
+	err := os.Mkdir(s.EmptyRoot(), 0o755)
 	if errors.Is(err, os.ErrExist) {
 		return nil
 	}
