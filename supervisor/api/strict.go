@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxDepth is how deep objects and lists may be nested, the frame's own
+// object counted. The deepest message has six.
+const maxDepth = 64
+
+// exact tells why a text can't be decoded into a value of type t such that
+// every byte of it counts. It must be one value of valid UTF-8, without two
+// equal keys in an object and without an escaped half of a surrogate pair:
+// encoding/json would choose a key, and replace a half. With a type, a key
+// must be that of a field to the letter (encoding/json takes "Call" for
+// "call"), and nothing is null. Where a type decodes itself, where it is
+// json.RawMessage, and where t is nil, any key will do.
+func exact(text []byte, t reflect.Type) error {
+	if !utf8.Valid(text) {
+		return errors.New("it is no UTF-8")
+	}
+	if !json.Valid(text) { // which gives up at a depth of 10,000
+		return errors.New("it is no JSON")
+	}
+	s := scanner{text: text}
+	return s.value(t, 1, "")
+}
+
+// misfit is what is wrong with JSON that is exact, but not for its type.
+type misfit string
+
+func (m misfit) Error() string { return string(m) }
+
+// scanner walks over valid JSON.
+type scanner struct {
+	text []byte
+	at   int
+}
+
+// space moves to the next byte that is none.
+func (s *scanner) space() {
+	for s.at < len(s.text) && strings.IndexByte(" \t\r\n", s.text[s.at]) >= 0 {
+		s.at++
+	}
+}
+
+// value walks over the value that begins here; depth is what it would have
+// as a container, path where it is.
+func (s *scanner) value(t reflect.Type, depth int, path string) error {
+	s.space()
+	if s.text[s.at] == 'n' && t != nil {
+		return misfit(orWhole(path) + " is null; leave out what has no value")
+	}
+	t = plain(t)
+	switch s.text[s.at] {
+	case '{', '[':
+		if depth > maxDepth {
+			return fmt.Errorf("it is nested deeper than %d", maxDepth)
+		}
+		if s.text[s.at] == '{' {
+			return s.object(t, depth, path)
+		}
+		return s.list(t, depth, path)
+	case '"':
+		_, err := s.str()
+		return err
+	}
+	for s.at < len(s.text) && strings.IndexByte(",]} \t\r\n", s.text[s.at]) < 0 {
+		s.at++
+	}
+	return nil
+}
+
+func (s *scanner) object(t reflect.Type, depth int, path string) error {
+	var fields map[string]reflect.Type
+	var elem reflect.Type
+	if t != nil && t.Kind() == reflect.Struct {
+		fields = fieldsOf(t)
+	} else if t != nil && t.Kind() == reflect.Map {
+		elem = t.Elem()
+	}
+	seen := make(map[string]bool)
+	for s.at++; ; s.at++ {
+		s.space()
+		if s.text[s.at] == '}' { // only of an empty object
+			s.at++
+			return nil
+		}
+		key, err := s.str()
+		if err != nil {
+			return err
+		}
+		if seen[key] {
+			return fmt.Errorf("%s is there twice", at(path, key))
+		}
+		seen[key] = true
+		of := elem
+		if fields != nil {
+			known := false
+			if of, known = fields[key]; !known {
+				return misfit("unknown field " + at(path, key))
+			}
+		}
+		s.space()
+		s.at++ // the colon
+		if err := s.value(of, depth+1, at(path, key)); err != nil {
+			return err
+		}
+		s.space()
+		if s.text[s.at] == '}' {
+			s.at++
+			return nil
+		}
+	}
+}
+
+func (s *scanner) list(t reflect.Type, depth int, path string) error {
+	var elem reflect.Type
+	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
+		elem = t.Elem()
+	}
+	for s.at++; ; s.at++ {
+		s.space()
+		if s.text[s.at] == ']' { // only of an empty list
+			s.at++
+			return nil
+		}
+		if err := s.value(elem, depth+1, path+"[]"); err != nil {
+			return err
+		}
+		s.space()
+		if s.text[s.at] == ']' {
+			s.at++
+			return nil
+		}
+	}
+}
+
+// str walks over the string that begins here and gives its value.
+func (s *scanner) str() (string, error) {
+	start, escapes := s.at, false
+	for s.at++; s.text[s.at] != '"'; s.at++ {
+		if s.text[s.at] != '\\' {
+			continue
+		}
+		escapes = true
+		if s.at++; s.text[s.at] != 'u' {
+			continue
+		}
+		unit := s.unit()
+		if !utf16.IsSurrogate(unit) {
+			continue
+		}
+		if s.text[s.at+1] != '\\' || s.text[s.at+2] != 'u' {
+			return "", errors.New("a string has half a surrogate pair")
+		}
+		s.at += 2
+		if utf16.DecodeRune(unit, s.unit()) == utf8.RuneError {
+			return "", errors.New("a string has half a surrogate pair")
+		}
+	}
+	s.at++
+	if !escapes {
+		return string(s.text[start+1 : s.at-1]), nil
+	}
+	var value string
+	err := json.Unmarshal(s.text[start:s.at], &value)
+	return value, err
+}
+
+// unit reads the four digits after a \u and moves to the last of them.
+func (s *scanner) unit() rune {
+	n, _ := strconv.ParseUint(string(s.text[s.at+1:s.at+5]), 16, 16) // valid JSON has four digits here
+	s.at += 4
+	return rune(n)
+}
+
+// at extends a path, with what a stranger wrote made short and visible.
+func at(path, key string) string {
+	if len(key) > 64 {
+		key = key[:64] + "..."
+	}
+	if key = strings.Trim(strconv.QuoteToASCII(key), `"`); path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func orWhole(path string) string {
+	if path == "" {
+		return "the whole"
+	}
+	return path
+}
+
+var (
+	decodesJSON = reflect.TypeFor[json.Unmarshaler]()
+	decodesText = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+// plain follows pointers, and gives nil for a type that says itself what it takes.
+func plain(t reflect.Type) reflect.Type {
+	for t != nil {
+		if p := reflect.PointerTo(t); p.Implements(decodesJSON) || p.Implements(decodesText) || t.Kind() == reflect.Interface {
+			return nil
+		}
+		if t.Kind() != reflect.Pointer {
+			return t
+		}
+		t = t.Elem()
+	}
+	return nil
+}
+
+// fieldsOf gives the keys of a struct with their types. Every field has its
+// key in its tag: there is no embedding, and "-" is for none.
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	fields := make(map[string]reflect.Type, t.NumField())
+	for f := range t.Fields() {
+		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		fields[key] = f.Type
+	}
+	return fields
+}
+
+// decode is json.Unmarshal for what must be exact. The error is a misfit if
+// the text is, and does not fit.
+func decode(text []byte, into any) error {
+	if err := exact(text, reflect.TypeOf(into).Elem()); err != nil {
+		return err
+	}
+	err := json.Unmarshal(text, into)
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return misfit(fmt.Sprintf("%s: %s does not fit", orWhole(wrong.Field), wrong.Value))
+	} else if err != nil { // of a type that decodes itself
+		return misfit(err.Error())
+	}
+	return nil
+}
