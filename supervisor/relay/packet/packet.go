@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package packet is the language between clawsupd (package relay) and the
+// boxed clawsup-egress (package boxed).
+//
+// They share one Unix socket of type SOCK_SEQPACKET (unix(7)), which keeps
+// messages apart and is either sent one or not. A message is one JSON object of at
+// most MaxPacket bytes, strictly read, and carries at most one descriptor,
+// always a TCP socket in non-blocking mode that clawsupd made.
+//
+//	clawsupd → helper   Order{Listen, relay} + listening socket
+//	helper → clawsupd   Word{Dial, relay, id}            it accepted a connection there
+//	clawsupd → helper   Order{Peer, id} + socket         that is connecting to the other end, or
+//	                    Order{Refuse, id}                there is none
+//	clawsupd → helper   Order{Drop, relay}               its socket and connections are closed
+//	clawsupd → helper   Order{Probe, id, path} + socket  that is connecting
+//	helper → clawsupd   Word{Probed, id, ok, detail}
+//	clawsupd → helper   Order{Ping, id}
+//	helper → clawsupd   Word{Pong, id}
+//
+// Ids are clawsupd's for relays, probes and pings, and the helper's for
+// connections. To clawsupd the helper is hostile: it moves bytes of the
+// network and may be taken over by them. All it can do is to ask for a connection of a relay it
+// was given, and to lie about readiness.
+package packet
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// MaxPacket bounds a message, in bytes.
+const MaxPacket = 4 << 10
+
+// MaxDetail bounds Word.Detail, in bytes.
+const MaxDetail = 256
+
+// Bounds of what one helper does at a time.
+const (
+	MaxRelays      = 64
+	PerRelay       = 256 // connections
+	MaxConnections = 512 // of all relays
+	MaxProbes      = 16
+)
+
+// ErrPacket reports a message that breaks the rules of this package.
+var ErrPacket = errors.New("malformed message")
+
+// OrderKind says what clawsupd wants.
+type OrderKind int
+
+// The orders.
+const (
+	Listen OrderKind = iota + 1
+	Drop
+	Peer
+	Refuse
+	Probe
+	Ping
+)
+
+// Order is what clawsupd says.
+type Order struct {
+	Kind    OrderKind     `json:"kind"`
+	ID      int           `json:"id"`
+	Host    string        `json:"host,omitempty"`    // of Probe: for the header of that name
+	Path    string        `json:"path,omitempty"`    // of Probe: for GET; empty: a connection is enough
+	Timeout time.Duration `json:"timeout,omitempty"` // of Probe, in nanoseconds
+}
+
+// WordKind says what the helper tells.
+type WordKind int
+
+// The words.
+const (
+	Dial WordKind = iota + 1
+	Probed
+	Pong
+)
+
+// Word is what the helper says.
+type Word struct {
+	Kind   WordKind `json:"kind"`
+	ID     int      `json:"id"`
+	Relay  int      `json:"relay,omitempty"`  // of Dial
+	OK     bool     `json:"ok,omitempty"`     // of Probed
+	Detail string   `json:"detail,omitempty"` // of Probed: why not
+}
+
+// Conn is one end. One goroutine may receive while others send.
+type Conn struct {
+	file *os.File
+}
+
+// Pair makes a connected pair, close-on-exec and non-blocking.
+func Pair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "helper"), os.NewFile(uintptr(fds[1]), "clawsupd"), nil
+}
+
+// New takes over one end of Pair.
+func New(file *os.File) *Conn { return &Conn{file} }
+
+// Close closes the end and wakes who waits at it.
+func (c *Conn) Close() error { return c.file.Close() }
+
+// sendLimit is how long the other end may leave its socket full.
+const sendLimit = 5 * time.Second
+
+// Send sends a message and a copy of the descriptor, if there is one.
+func (c *Conn) Send(v any, file *os.File) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(body) > MaxPacket {
+		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrPacket, len(body), MaxPacket)
+	}
+	if file == nil {
+		return c.send(body, nil)
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	// Inside, the descriptor can't be closed and taken by another file.
+	var sent error
+	err = raw.Control(func(fd uintptr) { sent = c.send(body, unix.UnixRights(int(fd))) })
+	return errors.Join(err, sent)
+}
+
+func (c *Conn) send(body, rights []byte) error {
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if err := c.file.SetWriteDeadline(time.Now().Add(sendLimit)); err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(fd uintptr) bool {
+		sent = retry(func() error { return unix.Sendmsg(int(fd), body, rights, nil, unix.MSG_NOSIGNAL) })
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	if err := errors.Join(err, sent); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	return nil
+}
+
+// Receive reads one message into v, and the descriptor that came with it; nil
+// if none did. At the end it is io.EOF.
+func (c *Conn) Receive(v any) (*os.File, error) {
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	body := make([]byte, MaxPacket)
+	// Room for more than one descriptor: what there is no room for is lost without a trace
+	// of how many they were, what there is room for is closed.
+	oob := make([]byte, unix.CmsgSpace(4*4))
+	var n, oobn, flags int
+	var got error
+	err = raw.Read(func(fd uintptr) bool {
+		got = retry(func() (err error) {
+			n, oobn, flags, _, err = unix.Recvmsg(int(fd), body, oob, unix.MSG_CMSG_CLOEXEC)
+			return err
+		})
+		return !errors.Is(got, unix.EAGAIN)
+	})
+	if err := errors.Join(err, got); err != nil {
+		return nil, fmt.Errorf("receive: %w", err)
+	}
+	fds := rights(oob[:oobn])
+	fail := func(format string, args ...any) (*os.File, error) {
+		for _, fd := range fds {
+			_ = unix.Close(fd)
+		}
+		return nil, fmt.Errorf("%w: %s", ErrPacket, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case flags&unix.MSG_TRUNC != 0:
+		return fail("more than %d bytes", MaxPacket)
+	case flags&unix.MSG_CTRUNC != 0 || len(fds) > 1:
+		return fail("more than one descriptor")
+	case n == 0 && len(fds) == 0: // an empty message looks like the end, and is as good as one
+		return nil, io.EOF
+	}
+	if err := Decode(body[:n], v); err != nil {
+		return fail("%v", err)
+	}
+	if len(fds) == 0 {
+		return nil, nil
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		return fail("%v", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "socket"), nil
+}
+
+// Decode reads one object with known fields alone, and nothing after it.
+func Decode(body []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is more after the object")
+	}
+	return nil
+}
+
+// rights collects descriptors of whatever form the kernel gave.
+func rights(oob []byte) (fds []int) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for _, m := range messages {
+		if got, err := unix.ParseUnixRights(&m); err == nil {
+			fds = append(fds, got...)
+		}
+	}
+	return fds
+}
+
+func retry(f func() error) error {
+	for {
+		if err := f(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
