@@ -43,7 +43,7 @@ PACKAGES  ?= ./...
 TESTFLAGS ?=
 
 STRIP  := -trimpath -ldflags '-s -w'
-STAMP  := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+STAMP  := -trimpath -ldflags '-s -w -X github.com/clawsup/clawsup/supervisor/version.stamp=$(VERSION)'
 
 .PHONY: help
 help: ## list the targets

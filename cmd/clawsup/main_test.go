@@ -41,7 +41,7 @@ func build(m *testing.M) int {
 		return takePrograms(m)
 	}
 	for _, b := range []struct{ cgo, name string }{{"1", "clawsup"}, {"0", "clawsup-init"}, {"0", "clawsup-inspect"}} {
-		c := exec.Command("go", "build", "-ldflags", "-X main.version=v0.0.0-test", "-o", filepath.Join(dir, b.name), "github.com/clawsup/clawsup/cmd/"+b.name)
+		c := exec.Command("go", "build", "-ldflags", "-X github.com/clawsup/clawsup/supervisor/version.stamp=v0.0.0-test", "-o", filepath.Join(dir, b.name), "github.com/clawsup/clawsup/cmd/"+b.name)
 		c.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
 		if out, err := c.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", b.name, err, out)

@@ -3,14 +3,11 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
-	"runtime/debug"
-)
 
-// version is set by the linker: -X main.version=v1.2.3.
-var version string
+	"github.com/clawsup/clawsup/supervisor/version"
+)
 
 const versionUsage = `usage: clawsup version
 
@@ -30,36 +27,7 @@ func versionCommand() *command {
 			if err != nil {
 				return p.mistaken(versionCommand(), err)
 			}
-			return p.print(fmt.Sprintf("clawsup %s, %s, %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH))
+			return p.print(fmt.Sprintf("clawsup %s, %s, %s/%s\n", version.String(), runtime.Version(), runtime.GOOS, runtime.GOARCH))
 		},
 	}
-}
-
-// buildVersion is the linker's stamp, else what Go recorded of the checkout.
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "devel"
-	}
-	var revision, dirty string
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			revision = s.Value[:min(12, len(s.Value))]
-		case "vcs.modified":
-			if s.Value == "true" {
-				dirty = "-dirty"
-			}
-		}
-	}
-	if revision != "" {
-		return "devel-" + revision + dirty
-	}
-	if v := info.Main.Version; v != "(devel)" {
-		return cmp.Or(v, "devel")
-	}
-	return "devel"
 }
