@@ -13,13 +13,18 @@ import (
 const freezerTick = time.Millisecond
 
 // Freeze stops every process of the leaf and returns when all stand still. If the context ends before that, the leaf is
-// thawed again and the error says so. On v1 a frozen process does not even die; Kill thaws.
+// thawed again and the error says so. On v1 a frozen process does not even die; Kill thaws, and a Freeze that meets it
+// gives way with [ErrKilled].
 func (l *Leaf) Freeze(ctx context.Context) error {
+	if err := l.enter(); err != nil {
+		return err
+	}
+	defer l.leave()
 	dir, ok := l.dir(Freezer)
 	if !ok {
 		return &LimitError{Controller: Freezer, Err: fmt.Errorf("leaf %s can't be frozen", l.name)}
 	}
-	err := l.freeze(ctx, dir)
+	err := l.freeze(ctx, dir, l.giveWay)
 	if err != nil {
 		if thawed := l.thaw(dir); thawed != nil {
 			return fmt.Errorf("freeze control group %s: %w, and thawing it again: %w", l.name, err, thawed)
@@ -29,9 +34,30 @@ func (l *Leaf) Freeze(ctx context.Context) error {
 	return nil
 }
 
-func (l *Leaf) freeze(ctx context.Context, dir string) error {
+// giveWay is asked before each writing of the frozen state: after a Kill has begun nobody but itself may freeze, or what
+// it has signalled and thawed would never die.
+func (l *Leaf) giveWay() error {
+	if l.kills > 0 {
+		return ErrKilled
+	}
+	return nil
+}
+
+// ownFreeze is giveWay of Kill.
+func ownFreeze() error { return nil }
+
+// freeze has all processes stand still. may is asked with the lock of freezing held.
+func (l *Leaf) freeze(ctx context.Context, dir string, may func() error) error {
+	put := func(file, state string) error {
+		l.freezing.Lock()
+		defer l.freezing.Unlock()
+		if err := may(); err != nil {
+			return err
+		}
+		return write(dir, file, state)
+	}
 	if l.host.Version == V2 {
-		if err := write(dir, "cgroup.freeze", "1"); err != nil {
+		if err := put("cgroup.freeze", "1"); err != nil {
 			return err
 		}
 		return awaitEvent(ctx, dir, "frozen", 1)
@@ -40,7 +66,7 @@ func (l *Leaf) freeze(ctx context.Context, dir string) error {
 	defer tick.Stop()
 	for {
 		// Written every time: kernels before 5.15 could miss a process that was forked in between.
-		if err := write(dir, "freezer.state", "FROZEN"); err != nil {
+		if err := put("freezer.state", "FROZEN"); err != nil {
 			return err
 		}
 		state, err := read(dir, "freezer.state")
@@ -57,6 +83,10 @@ func (l *Leaf) freeze(ctx context.Context, dir string) error {
 
 // Thaw lets the processes of the leaf and of all groups below it run again and returns when they may.
 func (l *Leaf) Thaw(ctx context.Context) error {
+	if err := l.enter(); err != nil {
+		return err
+	}
+	defer l.leave()
 	dir, ok := l.dir(Freezer)
 	if !ok {
 		return &LimitError{Controller: Freezer, Err: fmt.Errorf("leaf %s can't be thawed", l.name)}

@@ -18,6 +18,12 @@ import (
 // to kill. Frozen leaves are thawed by it, and limits of input, output and processor time are lifted from a leaf that has
 // processes: whoever waits for a throttled disk is deaf to signals until the wait is over, and dying takes processor time.
 func (l *Leaf) Kill(ctx context.Context) error {
+	if err := l.enter(); err != nil {
+		return nil // deleted, so there was nobody
+	}
+	defer l.leave()
+	l.killing(1)
+	defer l.killing(-1)
 	var err error
 	if l.host.Version == V2 {
 		err = l.killUnified(ctx)
@@ -31,6 +37,13 @@ func (l *Leaf) Kill(ctx context.Context) error {
 		err = fmt.Errorf("%w; still alive: %s", err, describe(pids))
 	}
 	return fmt.Errorf("kill control group %s: %w", l.name, err)
+}
+
+// killing counts who is at work. A Freeze that was just writing has done so when it returns.
+func (l *Leaf) killing(n int) {
+	l.freezing.Lock()
+	defer l.freezing.Unlock()
+	l.kills += n
 }
 
 // killUnified uses cgroup.kill, which also catches whoever is being forked. v2 lets frozen processes die.
@@ -105,7 +118,7 @@ func (l *Leaf) killFrozen(ctx context.Context) (signalled []int, err error) {
 		// It needn't stand still: a process that can't be frozen, because it waits for a disk or is just being forked, is
 		// killed now or in the next round. Those that do stand still can't fork, and that is what decides the race.
 		still, cancel := context.WithTimeout(ctx, freezeWait)
-		err := l.freeze(still, dir)
+		err := l.freeze(still, dir, ownFreeze)
 		cancel()
 		if err != nil && !gone(err) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 			return nil, err
@@ -120,18 +133,18 @@ func (l *Leaf) killFrozen(ctx context.Context) (signalled []int, err error) {
 		for _, fd := range signalled {
 			unix.Close(fd)
 		}
-		if signalled, err = l.signal(batch); err != nil {
+		if signalled, err = l.signal(batch, unix.SIGKILL); err != nil {
 			return signalled, err
 		}
 	}
 	return signalled, nil
 }
 
-// signal sends SIGKILL to those of pids that are in the leaf and returns their pidfds.
+// signal sends sig to those of pids that are in the leaf and returns their pidfds.
 //
 // A number alone may belong to somebody else by now. So each pidfd is opened first, and then the leaf is read again: who
 // is still listed was in the leaf when the pidfd was opened, or the pidfd is of a dead process, which a signal can't hurt.
-func (l *Leaf) signal(pids []int) ([]int, error) {
+func (l *Leaf) signal(pids []int, sig unix.Signal) ([]int, error) {
 	type victim struct{ pid, fd int }
 	var victims []victim
 	for _, pid := range pids {
@@ -155,8 +168,8 @@ func (l *Leaf) signal(pids []int) ([]int, error) {
 			unix.Close(v.fd)
 			continue
 		}
-		if kill := unix.PidfdSendSignal(v.fd, unix.SIGKILL, nil, 0); kill != nil && !errors.Is(kill, unix.ESRCH) {
-			err = fmt.Errorf("kill %d: %w", v.pid, kill)
+		if kill := unix.PidfdSendSignal(v.fd, sig, nil, 0); kill != nil && !errors.Is(kill, unix.ESRCH) {
+			err = fmt.Errorf("signal %d: %w", v.pid, kill)
 		}
 		signalled = append(signalled, v.fd)
 	}

@@ -10,20 +10,45 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Leaf is the control group of one sandbox. Its methods may be called from several goroutines, except that nothing
-// but Delete and Kill may be called once Delete has returned nil.
+// ErrDeleted is what a Leaf answers once Delete has returned nil: the group's name may be somebody else's by then.
+var ErrDeleted = errors.New("the control group was deleted")
+
+// ErrKilled is what Freeze answers while the leaf is being killed.
+var ErrKilled = errors.New("the control group is being killed")
+
+// Leaf is the control group of one sandbox. Its methods may be called from several goroutines. Once Delete has returned
+// nil, Delete and Kill have nothing to do and the others answer [ErrDeleted].
 type Leaf struct {
-	host  Host
-	name  string
-	path  string   // from the root of every hierarchy
-	dirs  []string // absolute, one in each hierarchy of the host, in its order
-	usage *os.File // of cpuacct.usage or cpu.stat; nil if CPU time is not accounted
+	host Host
+	name string
+	path string   // from the root of every hierarchy
+	dirs []string // absolute, one in each hierarchy of the host, in its order
+
+	mu      sync.RWMutex // held by Delete, and for reading by whoever relies on the group being this leaf's
+	deleted bool         // mu
+	usage   *os.File     // mu; of cpuacct.usage or cpu.stat; nil if CPU time is not accounted
+
+	freezing sync.Mutex // held for one writing of the frozen state
+	kills    int        // freezing; how many Kill are at work
 }
+
+// enter keeps Delete out until leave.
+func (l *Leaf) enter() error {
+	l.mu.RLock()
+	if l.deleted {
+		l.mu.RUnlock()
+		return fmt.Errorf("%s: %w", l.name, ErrDeleted)
+	}
+	return nil
+}
+
+func (l *Leaf) leave() { l.mu.RUnlock() }
 
 // leaf describes the leaf of that name, whether it exists or not.
 func (p *Parent) leaf(name string) *Leaf {
@@ -32,6 +57,33 @@ func (p *Parent) leaf(name string) *Leaf {
 		l.dirs = append(l.dirs, filepath.Join(t.Mount, l.path))
 	}
 	return l
+}
+
+// Find returns the existing leaf of that name, in this parent or in one that a predecessor left: whoever holds the name
+// takes the leaf over. If there is none the error is [os.ErrNotExist].
+func (p *Parent) Find(name string) (*Leaf, error) {
+	if !leafName.MatchString(name) || name == supervisorGroup {
+		return nil, fmt.Errorf("find control group: %q is not a name for one", name)
+	}
+	for _, one := range p.family() {
+		l := one.leaf(name)
+		if !l.exists() {
+			continue
+		}
+		if err := l.openUsage(); err != nil {
+			return nil, fmt.Errorf("find control group %s: %w", name, err)
+		}
+		return l, nil
+	}
+	return nil, fmt.Errorf("find control group %s: %w", name, os.ErrNotExist)
+}
+
+// exists reports whether any directory of the leaf does.
+func (l *Leaf) exists() bool {
+	return slices.ContainsFunc(l.dirs, func(dir string) bool {
+		_, err := os.Lstat(dir)
+		return !errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // Create makes an empty leaf with limits. The name is 1 to 128 letters, digits, dots, dashes and underscores, begins
@@ -72,7 +124,7 @@ const deleteWait = 2 * time.Second
 
 // Delete removes the leaf and all groups below it from every hierarchy, and closes what the Leaf holds open. Whatever is
 // gone already is no error. It kills nobody: with living processes inside, the error says who, and Delete may be called
-// again. Processes that were killed a moment ago are waited for, up to two seconds.
+// again. Processes that were killed a moment ago are waited for, up to two seconds, and so is a Freeze that is under way.
 func (l *Leaf) Delete() error {
 	ctx, cancel := context.WithTimeout(context.Background(), deleteWait)
 	defer cancel()
@@ -81,6 +133,11 @@ func (l *Leaf) Delete() error {
 
 // delete is Delete that waits no longer than ctx.
 func (l *Leaf) delete(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.deleted {
+		return nil
+	}
 	var errs []error
 	for _, dir := range l.dirs {
 		errs = append(errs, removeGroup(ctx, dir))
@@ -95,15 +152,13 @@ func (l *Leaf) delete(ctx context.Context) error {
 		l.usage.Close()
 		l.usage = nil
 	}
+	l.deleted = true
 	return nil
 }
 
 // remove kills and deletes the leaf, if any of its directories exists.
 func (l *Leaf) remove(ctx context.Context) error {
-	if !slices.ContainsFunc(l.dirs, func(dir string) bool {
-		_, err := os.Lstat(dir)
-		return !errors.Is(err, fs.ErrNotExist)
-	}) {
+	if !l.exists() {
 		return nil
 	}
 	if err := l.Kill(ctx); err != nil {

@@ -114,7 +114,7 @@ func jam(t *testing.T, p *Parent, leaf *Leaf) (free func()) {
 		startChild(t, leaf, "sleep").start()
 		above := &Leaf{host: p.host, path: p.path}
 		dir, _ := above.dir(Freezer)
-		must(t, above.freeze(patience(t), dir))
+		must(t, above.freeze(patience(t), dir, ownFreeze))
 		free = func() { must(t, write(dir, "freezer.state", "THAWED")) }
 		t.Cleanup(free)
 		return free

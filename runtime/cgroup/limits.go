@@ -231,6 +231,10 @@ func (s shown) holds(content string) bool {
 // Limit writes limits of the leaf, reads them back and compares. Zero fields stay as they were: a leaf may be made with
 // some limits and get the rest once what is trusted in it is set up. The error is a [*LimitError].
 func (l *Leaf) Limit(limits Limits) error {
+	if err := l.enter(); err != nil {
+		return err
+	}
+	defer l.leave()
 	all, err := limits.settings(l.host.Version)
 	if err != nil {
 		return err

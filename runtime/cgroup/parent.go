@@ -30,6 +30,7 @@ type Parent struct {
 	path string   // from the root of every hierarchy
 	made []string // absolute directories that OpenParent made, parents first
 	unit bool     // path is a unit of systemd
+	held bool     // and it outlives this process
 
 	mu    sync.Mutex
 	stuck map[string]error // mu; leaves that could not be removed
@@ -260,9 +261,33 @@ func (p *Parent) family() []*Parent {
 	return all
 }
 
+// Holds reports whether one line of /proc/PID/cgroup, its path, lies in a leaf of this parent, or of one in the same slice
+// where the parent is a scope, whose name is accepted by leaf.
+func (p *Parent) Holds(path string, leaf func(name string) bool) bool {
+	path = strings.TrimSuffix(path, " (deleted)") // v2's, of a group that was removed (cgroup-v2.rst)
+	above := p.path
+	if p.unit {
+		above = filepath.Dir(p.path)
+	}
+	rest, ok := strings.CutPrefix(path, above+"/")
+	if !ok {
+		return false
+	}
+	if p.unit {
+		if _, rest, ok = strings.Cut(rest, "/"); !ok {
+			return false
+		}
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	return leaf(name)
+}
+
 // Close removes the parent where OpenParent made it and nothing is left in it. A scope is systemd's to remove, which it
-// does once the last process has left it.
+// does once the last process has left it; one that is held is left by its holder when it has no leaf any more.
 func (p *Parent) Close() error {
+	if p.held {
+		return p.release()
+	}
 	var errs []error
 	for _, dir := range slices.Backward(p.made) {
 		err := unix.Rmdir(dir)

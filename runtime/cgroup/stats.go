@@ -34,8 +34,12 @@ type Stats struct {
 	IOKnown           bool
 }
 
-// Stats reads all statistics of the leaf. Precondition: the leaf exists.
+// Stats reads all statistics of the leaf.
 func (l *Leaf) Stats() (Stats, error) {
+	if err := l.enter(); err != nil {
+		return Stats{}, err
+	}
+	defer l.leave()
 	var s Stats
 	var err error
 	if l.host.Version == V2 {
@@ -170,8 +174,12 @@ func (l *Leaf) openUsage() error {
 }
 
 // CPUUsage returns the processor time that the leaf has used. It costs one system call on a file that is kept open, so
-// that it can be asked often. Precondition: the leaf exists.
+// that it can be asked often.
 func (l *Leaf) CPUUsage() (time.Duration, error) {
+	if err := l.enter(); err != nil {
+		return 0, err
+	}
+	defer l.leave()
 	if l.usage == nil {
 		return 0, &LimitError{Controller: Cpuacct, Err: fmt.Errorf("leaf %s has no account of processor time", l.name)}
 	}

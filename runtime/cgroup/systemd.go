@@ -31,7 +31,8 @@ func openScope(h Host, slice string) (*Parent, error) {
 	p := &Parent{host: h, unit: true}
 	path, err := ownUnit(h, slice)
 	if err == nil && path == "" {
-		if err = startScope(filepath.Base(slice)); err == nil {
+		name := scopeName(filepath.Base(slice), os.Getpid())
+		if err = startScope(name, filepath.Base(slice), "clawsup sandboxes of process "+strconv.Itoa(os.Getpid()), os.Getpid()); err == nil {
 			path, err = ownUnit(h, slice)
 		}
 	}
@@ -58,14 +59,21 @@ func ownUnit(h Host, slice string) (string, error) {
 	if own == "" {
 		return "", nil
 	}
-	dir := filepath.Join(h.Hierarchies[0].Mount, own)
+	if !delegated(filepath.Join(h.Hierarchies[0].Mount, own)) {
+		return "", nil
+	}
+	return own, nil
+}
+
+// delegated reports whether systemd has given the group away.
+func delegated(dir string) bool {
 	for _, name := range []string{"trusted.delegate", "user.delegate"} { // set by systemd 240 and later
 		mark := make([]byte, 8)
 		if n, err := unix.Getxattr(dir, name, mark); err == nil && string(mark[:n]) == "1" {
-			return own, nil
+			return true
 		}
 	}
-	return "", nil
+	return false
 }
 
 // unitOf takes /proc/PID/cgroup of a v2 host and returns the group of the service or scope that lies directly in slice
@@ -86,8 +94,12 @@ func unitOf(cgroupFile, slice string) string {
 	return ""
 }
 
-// startScope has systemd move this process into a new scope of slice, "NAME-PID.scope" in "NAME.slice".
-func startScope(slice string) error {
+// stopWait is how long systemd waits between asking the processes of a scope to end and killing them, at shutdown say.
+// PID 1 of a sandbox doesn't listen to such requests.
+const stopWait = 10 * time.Second
+
+// startScope has systemd move a process into a new, delegated scope of slice.
+func startScope(name, slice, description string, pid int) error {
 	if !strings.HasSuffix(slice, ".slice") {
 		return fmt.Errorf("%s must end in .slice", slice)
 	}
@@ -98,15 +110,21 @@ func startScope(slice string) error {
 		return fmt.Errorf("reach systemd over D-Bus: %w", err)
 	}
 	defer conn.Close()
-	name := scopeName(slice, os.Getpid())
 	done := make(chan string, 1)
-	_, err = conn.StartTransientUnitContext(ctx, name, "fail", []dbus.Property{
-		dbus.PropDescription("clawsup sandboxes of process " + strconv.Itoa(os.Getpid())),
+	properties := []dbus.Property{
+		dbus.PropDescription(description),
 		dbus.PropSlice(slice),
-		dbus.PropPids(uint32(os.Getpid())),
+		dbus.PropPids(uint32(pid)),
 		{Name: "Delegate", Value: godbus.MakeVariant(true)},
 		{Name: "CollectMode", Value: godbus.MakeVariant("inactive-or-failed")},
-	}, done)
+		{Name: "TimeoutStopUSec", Value: godbus.MakeVariant(uint64(stopWait.Microseconds()))},
+	}
+	// One sandbox out of memory must not end the others. systemd 253 can be told; before, it only takes note.
+	calm := dbus.Property{Name: "OOMPolicy", Value: godbus.MakeVariant("continue")}
+	_, err = conn.StartTransientUnitContext(ctx, name, "fail", append(properties[:len(properties):len(properties)], calm), done)
+	if dbusError(err) == "org.freedesktop.DBus.Error.PropertyReadOnly" { // a property that it doesn't know
+		_, err = conn.StartTransientUnitContext(ctx, name, "fail", properties, done)
+	}
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
@@ -121,24 +139,45 @@ func startScope(slice string) error {
 	}
 }
 
+// dbusError is the name of an error that came over D-Bus, or nothing.
+func dbusError(err error) string {
+	var e godbus.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return e.Name
+}
+
 func scopeName(slice string, pid int) string {
 	return strings.TrimSuffix(slice, ".slice") + "-" + strconv.Itoa(pid) + ".scope"
 }
 
 // stepAside moves this process into the supervisor group and hands the unit's controllers down to its children.
 func (p *Parent) stepAside() error {
-	dir := filepath.Join(p.host.Hierarchies[0].Mount, p.path)
-	supervisor := filepath.Join(dir, supervisorGroup)
-	if err := os.Mkdir(supervisor, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	supervisor, err := p.makeSupervisor()
+	if err != nil {
 		return err
 	}
 	if err := write(supervisor, "cgroup.procs", strconv.Itoa(os.Getpid())); err != nil {
 		return err
 	}
-	return p.handDown(dir)
+	return p.handDown(p.unified())
 }
 
-// predecessors returns the scopes of the same slice whose supervisor has died while leaves of it live on.
+// unified is the parent's directory on a v2 host.
+func (p *Parent) unified() string { return filepath.Join(p.host.Hierarchies[0].Mount, p.path) }
+
+// makeSupervisor makes the supervisor group, if need be, and returns its directory.
+func (p *Parent) makeSupervisor() (string, error) {
+	dir := filepath.Join(p.unified(), supervisorGroup)
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	return dir, nil
+}
+
+// predecessors returns the other scopes of the slice that may have leaves of nobody: those whose supervisor has died, and
+// the held one, whose supervisor group never tells who works with it.
 func (p *Parent) predecessors() []*Parent {
 	slice := filepath.Dir(p.path)
 	stem, _ := strings.CutSuffix(filepath.Base(slice), ".slice")
@@ -152,7 +191,7 @@ func (p *Parent) predecessors() []*Parent {
 		}
 		// A scope without a supervisor group is one that is just being made.
 		populated, err := readValue(filepath.Join(mount, path, supervisorGroup), "cgroup.events", "populated")
-		if err == nil && populated == 0 {
+		if err == nil && (populated == 0 || e.Name() == heldName(filepath.Base(slice))) {
 			left = append(left, &Parent{host: p.host, path: path})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,7 +48,8 @@ func (c *counter) grown() bool {
 // pidsTick is how often pids.events is looked at on v1, which has no event for it.
 const pidsTick = 100 * time.Millisecond
 
-// Watch reports events until the context ends; then the channel is closed and nothing of the watch is left. Events before
+// Watch reports events of the given kinds, or without any of all, until the context ends; then the channel is closed and
+// nothing of the watch is left. Events before
 // Watch are reported at once. Several of a kind may be reported as one, and one twice, but none is lost, however slow the
 // reader; only what happens in the last instant before the context ends is for [Leaf.Stats] to tell. Where the leaf has
 // neither memory nor pids control, there is nothing to report.
@@ -56,8 +58,8 @@ const pidsTick = 100 * time.Millisecond
 // cgroup.event_control for memory.oom_control (Documentation/admin-guide/cgroup-v1/memory.rst, 9 and 10); the kernel signals
 // it before it kills, so Stats may count the victim a moment later. pids.events of v1 is read ten times a second: since
 // Linux 6.10 the kernel is silent there.
-func (l *Leaf) Watch(ctx context.Context) (<-chan Event, error) {
-	sources, err := l.sources()
+func (l *Leaf) Watch(ctx context.Context, kinds ...Event) (<-chan Event, error) {
+	sources, err := l.sources(kinds)
 	if err != nil {
 		return nil, fmt.Errorf("watch control group %s: %w", l.name, err)
 	}
@@ -75,12 +77,13 @@ func (l *Leaf) Watch(ctx context.Context) (<-chan Event, error) {
 }
 
 // sources opens what this host has to tell of events.
-func (l *Leaf) sources() ([]source, error) {
+func (l *Leaf) sources(kinds []Event) ([]source, error) {
+	wanted := func(e Event) bool { return len(kinds) == 0 || slices.Contains(kinds, e) }
 	var pids, memory *counter
-	if dir, ok := l.dir(Pids); ok {
+	if dir, ok := l.dir(Pids); ok && wanted(PidsLimit) {
 		pids = &counter{event: PidsLimit, dir: dir, file: "pids.events", key: "max"}
 	}
-	if dir, ok := l.dir(Memory); ok {
+	if dir, ok := l.dir(Memory); ok && wanted(OOM) {
 		memory = &counter{event: OOM, dir: dir, file: "memory.oom_control", key: "oom_kill"}
 	}
 	var all []source
