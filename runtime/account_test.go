@@ -60,7 +60,7 @@ func TestLostOutputIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer box.Close()
-	r := box.Run(context.Background(), testCall("head", "-c", "100000", "/dev/zero"), Stdio{in, out, w}, nil)
+	r := box.Run(context.Background(), testCall("head", "-c", "100000", "/dev/zero"), Stdio{In: in, Out: out, Err: w}, nil)
 	if r.Status != SandboxError || r.Step != StepOutput || !strings.Contains(r.Message, "no space left") {
 		t.Errorf("%+v", r)
 	}
@@ -84,7 +84,7 @@ func TestReaderThatLeavesIsNoError(t *testing.T) {
 	}
 	defer in.Close()
 	_ = r.Close()
-	result := box.Run(context.Background(), testCall("yes"), Stdio{in, w, e}, nil)
+	result := box.Run(context.Background(), testCall("yes"), Stdio{In: in, Out: w, Err: e}, nil)
 	_, _ = w.Close(), e.Close()
 	if result.Status != Signalled || result.Signal != "SIGPIPE" {
 		t.Errorf("%+v", result)

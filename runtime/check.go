@@ -5,14 +5,60 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime/layer"
 	"github.com/clawsup/clawsup/runtime/wire"
 )
 
+// bounds are what keeps a call from going on for ever, and a service isn't.
+func (c *Call) bounds() []bound {
+	return []bound{
+		{"wall_time", int64(c.WallTime)}, {"cpu_time", int64(c.CPUTime)},
+		{"stdout", c.StdoutMax}, {"stderr", c.StderrMax},
+	}
+}
+
+type bound struct {
+	name  string
+	value int64
+}
+
 // check refuses a call that contradicts itself or that execve(2) would.
 func (c *Call) check() error {
+	if err := c.checkTool(); err != nil {
+		return err
+	}
+	for _, b := range c.bounds()[:2] {
+		if b.value <= 0 {
+			return fmt.Errorf("%s is not set", b.name)
+		}
+	}
+	if c.StdoutMax < 0 || c.StderrMax < 0 {
+		return errors.New("an output cap is negative")
+	}
+	return nil
+}
+
+// checkService is check for a service.
+func (c *Call) checkService() error {
+	if err := c.checkTool(); err != nil {
+		return err
+	}
+	for _, b := range c.bounds() {
+		if b.value != 0 {
+			return fmt.Errorf("a service has no %s", b.name)
+		}
+	}
+	return nil
+}
+
+// checkTool looks at what both have.
+func (c *Call) checkTool() error {
 	if len(c.Argv) == 0 || c.Argv[0] == "" {
 		return errors.New("there is no command to run")
 	}
@@ -34,19 +80,50 @@ func (c *Call) check() error {
 	if !path.IsAbs(c.Dir) {
 		return fmt.Errorf("working directory %q is not absolute", c.Dir)
 	}
-	for _, l := range []struct {
-		name  string
-		value int64
-	}{
-		{"wall_time", int64(c.WallTime)}, {"cpu_time", int64(c.CPUTime)},
-		{"file_size", c.FileSize}, {"open_files", c.OpenFiles}, {"stack", c.Stack},
-	} {
-		if l.value <= 0 {
-			return fmt.Errorf("%s is not set", l.name)
+	for _, b := range []bound{{"file_size", c.FileSize}, {"open_files", c.OpenFiles}, {"stack", c.Stack}} {
+		if b.value <= 0 {
+			return fmt.Errorf("%s is not set", b.name)
 		}
 	}
-	if c.StdoutMax < 0 || c.StderrMax < 0 {
-		return errors.New("an output cap is negative")
+	return c.checkSocket()
+}
+
+// checkSocket refuses a Socket that isn't a connected Unix socket.
+func (c *Call) checkSocket() error {
+	if c.Socket == nil {
+		return nil
+	}
+	return control(c.Socket, func(fd int) error {
+		if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || domain != unix.AF_UNIX {
+			return errors.New("the tool's socket is not a Unix socket")
+		}
+		if _, err := unix.Getpeername(fd); err != nil {
+			return fmt.Errorf("the tool's socket: %w", err)
+		}
+		return nil
+	})
+}
+
+// check refuses a box that contradicts itself.
+func (h *Host) check(spec *Spec) error {
+	host, isolated := spec.Network == NetworkHost, spec.Layers.Enforce.Has(layer.Network)
+	if spec.Network != NetworkNone && !host {
+		return fmt.Errorf("no network is number %d", spec.Network)
+	}
+	if host == isolated {
+		return errors.New("the plan of the layers is for another network than the box's: see layer.HostNetwork")
+	}
+	t := spec.Tool
+	if t == nil {
+		return nil
+	}
+	for _, id := range []int{t.UID, t.GID} {
+		if id <= 0 || int64(id) >= math.MaxUint32 {
+			return fmt.Errorf("%d is no user or group that a tool may have", id)
+		}
+		if end := h.config.UIDBase + h.config.Slots*SlotIDs; id >= h.config.UIDBase && id < end {
+			return fmt.Errorf("%d belongs to a box: those from %d up to %d do", id, h.config.UIDBase, end-1)
+		}
 	}
 	return nil
 }

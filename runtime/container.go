@@ -47,16 +47,22 @@ var readonlyProc = []string{"/proc/sys"}
 // left to it are those that need the box's own namespaces.
 func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
 	id := func(n int) int64 { return int64(s.host.hostID(s.slot, n)) }
-	maps := func(tool int64) []configs.IDMap {
+	maps := func(box, host int) []configs.IDMap {
 		return []configs.IDMap{
 			{ContainerID: 0, HostID: id(0), Size: 1},
-			{ContainerID: tool, HostID: id(int(tool)), Size: 1},
+			{ContainerID: int64(box), HostID: int64(host), Size: 1},
 		}
 	}
+	tool := s.tool(spec)
 	on := spec.Layers.Enforce
 	namespaces := configs.Namespaces{
 		{Type: configs.NEWUSER}, {Type: configs.NEWNS}, {Type: configs.NEWPID},
-		{Type: configs.NEWNET}, {Type: configs.NEWIPC}, {Type: configs.NEWUTS},
+		{Type: configs.NEWIPC}, {Type: configs.NEWUTS},
+	}
+	var networks []*configs.Network
+	if spec.Network == NetworkNone {
+		namespaces.Add(configs.NEWNET, "")
+		networks = []*configs.Network{{Type: "loopback"}}
 	}
 	if on.Has(layer.NamespaceCgroup) {
 		namespaces.Add(configs.NEWCGROUP, "")
@@ -86,8 +92,8 @@ func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
 		Hostname:          Hostname,
 		Namespaces:        namespaces,
 		TimeOffsets:       clocks,
-		UIDMappings:       maps(ToolUID),
-		GIDMappings:       maps(ToolGID),
+		UIDMappings:       maps(ToolUID, tool.UID),
+		GIDMappings:       maps(ToolGID, tool.GID),
 		Cgroups:           s.leaf.Config(),
 		Mounts: []*configs.Mount{
 			proc,
@@ -101,6 +107,6 @@ func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
 		},
 		NoNewPrivileges: true,
 		NoNewKeyring:    false,
-		Networks:        []*configs.Network{{Type: "loopback"}},
+		Networks:        networks,
 	}
 }

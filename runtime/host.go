@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 
 	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
@@ -25,6 +27,10 @@ type Config struct {
 	Group   string // parent cgroup, as /clawsup.slice
 	UIDBase int    // first host uid and gid of the boxes; each slot takes SlotIDs of them
 	Slots   int    // how many boxes there may be at once
+	// Hold has boxes outlive this process where systemd owns a cgroup v2 tree:
+	// they live in a scope that Init holds, and this process stays where it is.
+	// Without it this process moves into a scope of its own there.
+	Hold bool
 }
 
 // Defaults of Config. The uids are a range that no distribution assigns:
@@ -75,7 +81,13 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 	// root for ever. It must be one of this mount namespace and not of a
 	// thread that is gone after its first box.
 	_, _ = cgroups.ReadFile("/sys/fs/cgroup", "cgroup.procs")
-	h.parent, err = cgroup.OpenParent(groups, config.Group)
+	open := func() (*cgroup.Parent, error) { return cgroup.OpenParent(groups, config.Group) }
+	if config.Hold {
+		open = func() (*cgroup.Parent, error) {
+			return cgroup.OpenHeld(groups, config.Group, []string{config.Init, "hold"})
+		}
+	}
+	h.parent, err = open()
 	if err != nil {
 		return nil, failed(StepCgroup, err)
 	}
@@ -91,6 +103,25 @@ func (h *Host) Close() error {
 		return failed(StepCleanup, err)
 	}
 	return nil
+}
+
+// boxName matches the name of a box's group, of any run directory.
+var boxName = regexp.MustCompile(`^box-[0-9a-f]{8}-[0-9]{4,}$`)
+
+// Boxed tells whether a process is in a box, by what its /proc/PID/cgroup
+// holds (cgroups(7)). A box of another run directory below the same group
+// counts, and so does a text that is no such file's.
+func (h *Host) Boxed(cgroupFile string) bool {
+	if cgroupFile == "" {
+		return true
+	}
+	for line := range strings.Lines(cgroupFile) {
+		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(fields) != 3 || h.parent.Holds(fields[2], boxName.MatchString) {
+			return true
+		}
+	}
+	return false
 }
 
 // mark tells the groups of two run directories apart that share a parent: a

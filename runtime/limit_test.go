@@ -245,7 +245,7 @@ func TestStopEndsTheCall(t *testing.T) {
 		_, _ = r.Read(b[:]) // the tool runs
 		cancel()
 	}()
-	result := box.Run(ctx, testCall("sh", "-c", "echo up; sleep 600"), Stdio{in, w, errw}, nil)
+	result := box.Run(ctx, testCall("sh", "-c", "echo up; sleep 600"), Stdio{In: in, Out: w, Err: errw}, nil)
 	_, _ = w.Close(), errw.Close()
 	if result.Status != Stopped {
 		t.Errorf("%+v", result)
@@ -277,7 +277,7 @@ func TestSignalsReachTheTool(t *testing.T) {
 		signals <- unix.SIGINT
 	}()
 	call := testCall("sh", "-c", "trap 'exit 42' INT; echo up; sleep 600 & wait")
-	result := box.Run(context.Background(), call, Stdio{in, w, errw}, signals)
+	result := box.Run(context.Background(), call, Stdio{In: in, Out: w, Err: errw}, signals)
 	_, _ = w.Close(), errw.Close()
 	if result.Status != Exited || result.ExitCode != 42 {
 		t.Errorf("%+v", result)

@@ -204,7 +204,7 @@ func giveCall(t testing.TB, box *Sandbox, call Call, stdin string) output {
 			_ = fds[i][0].Close()
 		})
 	}
-	result := box.Run(context.Background(), call, Stdio{fds[0][0], fds[1][1], fds[2][1]}, nil)
+	result := box.Run(context.Background(), call, Stdio{In: fds[0][0], Out: fds[1][1], Err: fds[2][1]}, nil)
 	for _, f := range []*os.File{fds[0][0], fds[1][1], fds[2][1]} {
 		_ = f.Close()
 	}

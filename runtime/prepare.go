@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	goruntime "runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ type Sandbox struct {
 	took      time.Duration
 	used      bool
 	done      bool // clawsup-init has reported its last event
+	closed    bool
 }
 
 // Prepare makes a box in which clawsup-init waits for a call. The error is
@@ -65,6 +67,7 @@ func (h *Host) Prepare(ctx context.Context, spec Spec) (*Sandbox, error) {
 		step Step
 		do   func(context.Context, *Spec) error
 	}{
+		{StepSpec, func(_ context.Context, spec *Spec) error { return h.check(spec) }},
 		{StepSlot, s.takeSlot},
 		{StepCgroup, s.makeGroup},
 		{StepContainer, s.makeContainer},
@@ -155,9 +158,13 @@ func (s *Sandbox) devices(spec *Spec) ([]cgroup.Device, error) {
 
 // note adds to what the result says of a layer.
 func (s *Sandbox) note(l layer.Layer, detail string) {
-	reports := append([]layer.Report(nil), s.plan.Reports...)
-	reports[l].Detail = detail
-	s.plan.Reports = reports
+	s.report(layer.Report{Layer: l, State: s.plan.Reports[l].State, Detail: detail})
+}
+
+// report replaces what the result says of a layer.
+func (s *Sandbox) report(r layer.Report) {
+	s.plan.Reports = slices.Clone(s.plan.Reports)
+	s.plan.Reports[r.Layer] = r
 }
 
 // makeContainer builds the root and has libcontainer start clawsup-init in
@@ -223,13 +230,21 @@ func (s *Sandbox) start(tree *rootfs.Tree, spec *Spec, control *os.File) error {
 	return nil
 }
 
+// tool is who the tool is on the host.
+func (s *Sandbox) tool(spec *Spec) Identity {
+	if spec.Tool != nil {
+		return *spec.Tool
+	}
+	return Identity{s.host.hostID(s.slot, ToolUID), s.host.hostID(s.slot, ToolGID)}
+}
+
 // tree is the file system that the spec describes.
 func (s *Sandbox) tree(spec *Spec) *rootfs.Tree {
-	id := func(n int) int { return s.host.hostID(s.slot, n) }
+	root, tool := s.host.hostID(s.slot, 0), s.tool(spec)
 	return &rootfs.Tree{
 		Rootfs: spec.Rootfs, Read: spec.Read, Binds: spec.Binds, Tmpfs: spec.Tmpfs,
-		Init: s.host.config.Init, Hostname: Hostname,
-		InitUID: id(0), InitGID: id(0), ToolUID: id(ToolUID), ToolGID: id(ToolGID),
+		Init: s.host.config.Init, Hostname: Hostname, HostNetwork: spec.Network == NetworkHost,
+		InitUID: root, InitGID: root, ToolUID: tool.UID, ToolGID: tool.GID,
 	}
 }
 
@@ -264,6 +279,10 @@ func (s *Sandbox) limitCPU(_ context.Context, spec *Spec) error {
 // seconds. It returns an *Error when something stays behind; then the slot's
 // directory stays too, and the next Open tries again.
 func (s *Sandbox) Close() error {
+	if s.closed {
+		return nil
+	}
+	s.used, s.closed = true, true
 	// Its own bound, not a caller's: cleaning up is not optional.
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
@@ -299,11 +318,25 @@ func (s *Sandbox) Close() error {
 		}
 		errs = append(errs, s.slot.release())
 	}
-	*s = Sandbox{used: true}
 	if err := errors.Join(errs...); err != nil {
 		return failed(StepCleanup, err)
 	}
 	return nil
+}
+
+// Freeze has every process of the box stand still, until Close or the end of
+// its call kills them. It may be called while Run is running, and at any time
+// after: a box that is gone, or is being killed, stands still.
+func (s *Sandbox) Freeze(ctx context.Context) error {
+	return freeze(ctx, s.leaf)
+}
+
+func freeze(ctx context.Context, leaf *cgroup.Leaf) error {
+	err := leaf.Freeze(ctx)
+	if err == nil || errors.Is(err, cgroup.ErrDeleted) || errors.Is(err, cgroup.ErrKilled) {
+		return nil
+	}
+	return failed(StepCgroup, err)
 }
 
 // reap waits for clawsup-init, which was killed, so that it is no zombie. How

@@ -43,20 +43,21 @@ func failed(step Step, err error) *Error { return &Error{step, err} }
 type Status int
 
 const (
-	Exited       Status = iota // the tool ended by itself, with an exit code
-	Signalled                  // a signal that was not ours ended it
-	TimedOut                   // wall clock or CPU time ran out
-	OutOfMemory                // the memory limit was reached
-	OutputLimit                // a stream's cap was reached with more to come
-	PidsLimit                  // the process limit was reached
-	Denied                     // policy or a human said no; nothing ran
-	Stopped                    // somebody stopped it
-	SandboxError               // the sandbox failed; Result.Step says where
+	Exited            Status = iota // the tool ended by itself, with an exit code
+	Signalled                       // a signal that was not ours ended it
+	TimedOut                        // wall clock or CPU time ran out
+	OutOfMemory                     // the memory limit was reached
+	OutputLimit                     // a stream's cap was reached with more to come
+	PidsLimit                       // the process limit was reached
+	Denied                          // policy or a human said no; nothing ran
+	Stopped                         // somebody stopped it
+	SandboxError                    // the sandbox failed; Result.Step says where
+	SupervisorRestart               // whoever ran it was gone before it ended; how it would have ended is not known
 )
 
 var statusNames = []string{
 	"exited", "signalled", "timed-out", "out-of-memory", "output-limit",
-	"pids-limit", "denied", "stopped", "sandbox-error",
+	"pids-limit", "denied", "stopped", "sandbox-error", "supervisor-restart",
 }
 
 // String gives the status's name.

@@ -28,6 +28,11 @@ const (
 // the box, and clawsup-init moves the bytes.
 type Stdio struct {
 	In, Out, Err *os.File
+	// Watch are the write ends of two pipes that get copies of what Out and Err
+	// get, as far as they have room: what they have none for is missed, and
+	// nothing waits for whoever reads them. They are made non-blocking, and end
+	// with the stream once the caller has closed its copies. Both or none.
+	Watch [2]*os.File
 }
 
 // Run gives the box its one call and returns when everything of the call is
@@ -50,9 +55,14 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 		return fail(StepSpec, errors.New("the plan enforces seccomp and the call brings no filter"))
 	}
 	fds, err := stdio.descriptors()
+	if err == nil {
+		fds, err = call.appendSocket(fds)
+	}
 	if err != nil {
 		return fail(StepCall, err)
 	}
+	message := s.message(call)
+	message.Watch = stdio.watched()
 	watch, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	events, err := s.leaf.Watch(watch)
@@ -64,7 +74,7 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 		return fail(StepCgroup, err)
 	}
 	begin := time.Now()
-	if err := s.conn.Send(s.message(call), fds...); err != nil {
+	if err := s.conn.Send(message, fds...); err != nil {
 		return fail(StepCall, err)
 	}
 	end := &ending{kill: s.leaf.Kill}
@@ -77,7 +87,7 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 	s.done = err == nil
 	cancel()
 	guards.Wait()
-	stats := s.account(&r, outcome, before)
+	stats := account(s.leaf, &r, outcome, before)
 	cause, detail := end.cause()
 	switch {
 	case cause != nil:
@@ -142,15 +152,30 @@ type ending struct {
 func (e *ending) now(status Status, detail string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.status != nil {
+	if !e.set(status, detail) {
 		return
 	}
-	e.status, e.detail = &status, detail
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
 	if err := e.kill(ctx); err != nil {
 		e.detail += "; " + err.Error()
 	}
+}
+
+// mark is now without the killing.
+func (e *ending) mark(status Status, detail string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.set(status, detail)
+}
+
+// set notes the first reason. The caller holds mu.
+func (e *ending) set(status Status, detail string) bool {
+	if e.status != nil {
+		return false
+	}
+	e.status, e.detail = &status, detail
+	return true
 }
 
 func (e *ending) cause() (*Status, string) {
@@ -234,8 +259,8 @@ func (s *Sandbox) forward(watch context.Context, signals <-chan unix.Signal) {
 // init's miss what is never waited for (a parent that ignores SIGCHLD). They
 // split CPU time into its kinds, and stand in where a host does not count.
 // before is the CPU time that the box took before its call.
-func (s *Sandbox) account(r *Result, o *wire.Outcome, before time.Duration) cgroup.Stats {
-	stats, err := s.leaf.Stats()
+func account(leaf *cgroup.Leaf, r *Result, o *wire.Outcome, before time.Duration) cgroup.Stats {
+	stats, err := leaf.Stats()
 	if err != nil {
 		stats = cgroup.Stats{} // what could not be measured stays zero
 	}
@@ -287,9 +312,12 @@ func (s *Sandbox) message(c Call) wire.Call {
 			{Resource: unix.RLIMIT_MSGQUEUE, Value: 0},
 			// Counted against the host's root as well, who made the user namespace.
 			{Resource: unix.RLIMIT_SIGPENDING, Value: 128},
-			// One process alone can't outlive the call's bound, whatever the watcher does.
-			{Resource: unix.RLIMIT_CPU, Value: uint64(math.Ceil(c.CPUTime.Seconds())) + 1},
 		},
+		Socket: c.Socket != nil,
+	}
+	if c.CPUTime > 0 {
+		// One process alone can't outlive the call's bound, whatever the watcher does.
+		m.Rlimits = append(m.Rlimits, wire.Rlimit{Resource: unix.RLIMIT_CPU, Value: uint64(math.Ceil(c.CPUTime.Seconds())) + 1})
 	}
 	if s.plan.Enforce.Has(layer.Seccomp) {
 		m.Seccomp = c.Filter

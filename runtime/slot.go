@@ -97,6 +97,13 @@ func (h *Host) try(n int) (*slot, error) {
 // two processes hold different files of one name.
 func (s *slot) release() error { return s.lock.Close() }
 
+// unlock is release where others may have copies of the descriptor: the lock
+// belongs to all of them (flock(2)).
+func (s *slot) unlock() error {
+	err := control(s.lock, func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
+	return errors.Join(err, s.lock.Close())
+}
+
 // clear removes what a dead holder left in a slot that is held now. Either
 // may be there without the other: a group that could not be removed then, or
 // a directory whose group was never made.

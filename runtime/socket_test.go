@@ -144,7 +144,7 @@ func TestSocketBuffersAreLimited(t *testing.T) {
 			before := socketPages(t, kind)
 			done := make(chan Result, 1)
 			go func() {
-				r := box.Run(context.Background(), probeCall(probe), Stdio{ends[0][0], ends[1][1], ends[2][1]}, nil)
+				r := box.Run(context.Background(), probeCall(probe), Stdio{In: ends[0][0], Out: ends[1][1], Err: ends[2][1]}, nil)
 				_ = ends[1][1].Close()
 				done <- r
 			}()

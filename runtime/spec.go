@@ -9,6 +9,10 @@
 //	result := box.Run(ctx, call, stdio, nil)   // once
 //	err = box.Close()                          // nothing stays behind
 //
+// A service, such as an agent, is the same with Serve in place of Run: it goes
+// on when this process ends, as long as somebody keeps its Files, and Adopt
+// takes it over in the next.
+//
 // Prepare does everything that does not depend on the call, so that boxes can
 // be made ahead of demand. A box that has run is never used again.
 //
@@ -25,6 +29,7 @@
 package runtime
 
 import (
+	"os"
 	"time"
 
 	"github.com/clawsup/clawsup/runtime/layer"
@@ -49,7 +54,24 @@ type Spec struct {
 	// ProcPids hides everything in /proc but the box's own processes.
 	ProcPids bool
 	Group    Group
+	// Tool is who the tool is on the host, where what it writes must belong to
+	// an account; nil: an id that only this box has. Never root, and never an
+	// id of another box.
+	Tool *Identity
+	// Network is the network that the box is in. The plan must say the same.
+	Network Network
 }
+
+// Identity is a user and a group of the host.
+type Identity struct{ UID, GID int }
+
+// Network says which network namespace a box is in.
+type Network int
+
+const (
+	NetworkNone Network = iota // one of its own, with nothing but loopback
+	NetworkHost                // the host's: nothing here keeps the tool from any network; see layer.HostNetwork
+)
 
 // Group is what the cgroup limits. Which of it is enforced is the plan's.
 type Group struct {
@@ -60,7 +82,8 @@ type Group struct {
 	DiskWrite int64   // bytes per second
 }
 
-// Call is what a sandbox is given.
+// Call is what a sandbox is given. A service has no WallTime, CPUTime,
+// StdoutMax and StderrMax.
 type Call struct {
 	Argv        []string // Argv[0] without a slash is looked up in PATH of Env, in the box
 	Env         []string // NAME=value, the whole environment
@@ -74,6 +97,11 @@ type Call struct {
 	CPUTime  time.Duration // user and system, of the whole box
 
 	StdoutMax, StderrMax int64 // bytes
+
+	// Socket is a connected Unix socket that the tool gets as its descriptor 3.
+	// Through it descriptors come in past every layer: it is for programs of
+	// clawsup's own in a box, never for a tool that others chose.
+	Socket *os.File
 
 	FileSize  int64 // bytes, RLIMIT_FSIZE
 	OpenFiles int64 // RLIMIT_NOFILE

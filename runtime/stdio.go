@@ -54,18 +54,48 @@ func isPTY(dev uint64) bool {
 	return major >= 136 && major <= 143
 }
 
-// descriptors checks the three streams and gives their numbers.
-func (s Stdio) descriptors() ([]int, error) {
-	var fds []int
+// watched tells whether there is somebody to show the output to.
+func (s Stdio) watched() bool { return s.Watch != [2]*os.File{} }
+
+// descriptors checks the streams and gives their numbers.
+func (s Stdio) descriptors() (fds []int, err error) {
 	for n, f := range []*os.File{s.In, s.Out, s.Err} {
 		if err := CheckStdio(n, f); err != nil {
 			return nil, err
 		}
-		if err := control(f, func(fd int) error { fds = append(fds, fd); return nil }); err != nil {
+		if fds, err = appendFD(fds, f); err != nil {
 			return nil, err
 		}
 	}
+	if !s.watched() {
+		return fds, nil
+	}
+	for n, f := range s.Watch {
+		if err := CheckStdio(n+1, f); err != nil {
+			return nil, fmt.Errorf("watch: %w", err)
+		}
+		if fds, err = appendFD(fds, f); err != nil {
+			return nil, err
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(fds[len(fds)-1], &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+			return nil, fmt.Errorf("watch: stream %d is not a pipe", n+1)
+		}
+	}
 	return fds, nil
+}
+
+// appendSocket adds the call's socket, if it brings one.
+func (c *Call) appendSocket(fds []int) ([]int, error) {
+	if c.Socket == nil {
+		return fds, nil
+	}
+	return appendFD(fds, c.Socket)
+}
+
+func appendFD(fds []int, f *os.File) ([]int, error) {
+	err := control(f, func(fd int) error { fds = append(fds, fd); return nil })
+	return fds, err
 }
 
 // control runs f on the descriptor without changing its mode, as Fd would.

@@ -17,11 +17,19 @@
 //	stage   uid 0 with SETUID, SETGID and SETPCAP, then the tool's uid and nothing
 //	tool    the tool's uid, no capability in any set, no_new_privs, Landlock, seccomp
 //
+// A service (runtime/wire says how it differs) is kept by PID 1 when its host
+// has gone, as long as somebody holds the host's end of its control socket;
+// PID 1 writes its output into a log of two files (package ring) and keeps how
+// it ended.
+//
+// The same program is started outside of all boxes as the process that holds
+// a scope of systemd's (Hold).
+//
 // The tool has another uid than PID 1 and PID 1 is not dumpable: it can't be
-// signalled, traced or looked into, and hidepid hides it. The tool never
-// holds a descriptor that came from outside; its standard streams are pipes
-// of the box, and PID 1 splices between them and the caller's descriptors,
-// counting.
+// signalled, traced or looked into, and hidepid hides it. Of
+// descriptors from outside the tool has none but the one socket that a call
+// of clawsup's own helpers may bring; its standard streams are pipes of the
+// box, and PID 1 splices between them and the caller's descriptors, counting.
 //
 // The program is linked without cgo and reads nothing that the tool wrote.
 package boot

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -38,15 +39,21 @@ func Init() int {
 	if err := host.Send(wire.Hello{Protocol: wire.Protocol}); err != nil {
 		return fail(wire.StepInit, err)
 	}
-	body, fds, err := host.ReceiveRaw(3)
-	if err != nil {
+	var call wire.Call
+	body, fds, err := host.ReceiveCall(&call)
+	if errors.Is(err, io.EOF) {
 		return 0 // the host dropped a box that it did not need
 	}
-	var call wire.Call
-	if err := json.Unmarshal(body, &call); err != nil {
+	if err != nil {
 		return fail(wire.StepCall, err)
 	}
 	b := &box{host: host, stage: stage, call: &call}
+	if call.Socket {
+		b.socket = fds[len(fds)-1:]
+	}
+	if call.Service != nil {
+		return b.serve(body, fds)
+	}
 	return b.run(body, fds)
 }
 
@@ -102,6 +109,8 @@ type box struct {
 	stage stage
 	call  *wire.Call
 
+	socket []int // that the call brings for the tool, or none
+
 	timedOut atomic.Bool
 
 	mu    sync.Mutex
@@ -110,14 +119,22 @@ type box struct {
 	sendMu sync.Mutex // one frame to the host at a time
 }
 
+// launch hands the call on to the stage and says what kept it from running.
+func (b *box) launch(body []byte) *wire.Failure {
+	if err := b.stage.conn.SendRaw(body, b.socket...); err != nil {
+		return &wire.Failure{Step: wire.StepCall, Message: err.Error()}
+	}
+	for _, fd := range b.socket {
+		_ = unix.Close(fd) // the tool's alone
+	}
+	return b.started()
+}
+
 // run carries the call out and reports. fds are the caller's stdin, stdout
-// and stderr.
+// and stderr, and what else the call brings.
 func (b *box) run(body []byte, fds []int) int {
 	streams := newStreams(fds, b.stage.pipes, b.call)
-	if err := b.stage.conn.SendRaw(body); err != nil {
-		return fail(wire.StepCall, err)
-	}
-	if failure := b.started(); failure != nil {
+	if failure := b.launch(body); failure != nil {
 		b.send(wire.Event{Kind: wire.Failed, Failure: failure})
 		killAll()
 		return 0
@@ -172,11 +189,17 @@ func (b *box) listen() {
 			killAll()
 			unix.Exit(0)
 		}
-		b.mu.Lock()
-		if !b.ended {
-			_ = unix.Kill(-b.stage.pid, unix.Signal(s.Number))
-		}
-		b.mu.Unlock()
+		b.signal(unix.Signal(s.Number))
+	}
+}
+
+// signal passes a signal on to the tool's process group, while it is the
+// tool's.
+func (b *box) signal(sig unix.Signal) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended {
+		_ = unix.Kill(-b.stage.pid, sig)
 	}
 }
 

@@ -37,6 +37,7 @@ var access = map[wire.Access]uint64{
 	wire.Execute: readRights | ll.AccessFSExecute,
 	wire.Write:   readRights | ll.AccessFSExecute | writeRights,
 	wire.Full:    readRights | ll.AccessFSExecute | writeRights | socketRights,
+	wire.Connect: readRights | ll.AccessFSExecute | ll.AccessFSResolveUnix,
 	wire.Device:  ll.AccessFSReadFile | ll.AccessFSWriteFile | ll.AccessFSTruncate,
 }
 

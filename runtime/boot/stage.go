@@ -29,13 +29,24 @@ func Stage() int {
 	if err := pipes(conn); err != nil {
 		return fail(wire.StepInit, err)
 	}
-	body, _, err := conn.ReceiveRaw(0)
+	body, fds, err := conn.ReceiveOptional(1)
 	if err != nil {
 		return 0 // the box is not needed
 	}
 	var call wire.Call
 	if err := json.Unmarshal(body, &call); err != nil {
 		return fail(wire.StepCall, err)
+	}
+	if err := unix.CloseRange(3, ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fail(wire.StepCall, err)
+	}
+	if len(fds) > 0 {
+		if conn, err = conn.Move(); err == nil {
+			err = unix.Dup3(fds[0], wire.SocketFD, 0)
+		}
+		if err != nil {
+			return fail(wire.StepCall, err)
+		}
 	}
 	step, err := become(conn, &call)
 	_ = conn.Send(wire.Event{Kind: wire.Failed, Failure: &wire.Failure{Step: step, Message: err.Error()}})
@@ -81,8 +92,10 @@ func pipes(conn *wire.Conn) error {
 // become takes the steps in their order. It returns only with an error and
 // the step that made it.
 func become(conn *wire.Conn, call *wire.Call) (wire.Step, error) {
-	if err := unix.CloseRange(3, ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return wire.StepCall, err
+	if call.Service != nil {
+		if err := serviceStreams(); err != nil {
+			return wire.StepCall, err
+		}
 	}
 	// The tool is what an out-of-memory kill should meet, not PID 1. Said
 	// before the uid changes, which closes /proc/self to this process.
@@ -133,6 +146,19 @@ func become(conn *wire.Conn, call *wire.Call) (wire.Step, error) {
 	}
 	err = syscall.Exec(file, argv, env)
 	return wire.StepExec, explainExec(file, err)
+}
+
+// serviceStreams gives a service nothing to read, and one stream for both of
+// its outputs: in one pipe they stay in the order in which they were written.
+func serviceStreams() error {
+	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open /dev/null: %w", err)
+	}
+	if err := unix.Dup3(null, 0, 0); err != nil {
+		return err
+	}
+	return unix.Dup3(1, 2, 0)
 }
 
 // identity drops everything of PID 1. The bounding set goes first, while

@@ -24,10 +24,14 @@ type streamSet struct {
 // newStreams joins the caller's descriptors and this side's ends of the
 // tool's pipes.
 func newStreams(caller []int, pipes [3]int, call *wire.Call) *streamSet {
+	watch := []int{-1, -1}
+	if call.Watch {
+		watch = caller[3:5]
+	}
 	return &streamSet{
-		stdin:  &relay{src: caller[0], dst: pipes[0], max: -1},
-		stdout: &relay{src: pipes[1], dst: caller[1], max: call.StdoutMax},
-		stderr: &relay{src: pipes[2], dst: caller[2], max: call.StderrMax},
+		stdin:  &relay{src: caller[0], dst: pipes[0], watch: -1, max: -1},
+		stdout: &relay{src: pipes[1], dst: caller[1], watch: watch[0], max: call.StdoutMax},
+		stderr: &relay{src: pipes[2], dst: caller[2], watch: watch[1], max: call.StderrMax},
 	}
 }
 
@@ -52,9 +56,11 @@ func (s *streamSet) drain(o *wire.Outcome) {
 	}
 }
 
-// relay moves bytes from src to dst, at most max of them (negative: all).
+// relay moves bytes from src to dst, at most max of them (negative: all), and
+// shows them to watch as far as that has room (negative: there is none).
 type relay struct {
 	src, dst int
+	watch    int
 	max      int64
 	passed   int64
 	exceeded bool
@@ -69,8 +75,18 @@ const chunk = 64 << 10
 // nobody reads is told so by the kernel.
 func (r *relay) run(exceeded func()) {
 	move := splice
-	if regular(r.dst) {
-		move = newCopier()
+	switch kind := fileType(r.dst); {
+	case kind == unix.S_IFREG:
+		// stdout and stderr may share it: write(2) takes the lock of its offset
+		// and splice(2) does not, so that one would overwrite the other.
+		move = r.newCopier()
+	case r.watch >= 0 && kind == unix.S_IFIFO:
+		move = r.show
+	case r.watch >= 0:
+		move = r.newCopier()
+	}
+	if r.watch >= 0 {
+		_ = unix.SetNonblock(r.watch, true)
 	}
 	for r.max < 0 || r.passed < r.max {
 		want := int64(chunk)
@@ -81,7 +97,7 @@ func (r *relay) run(exceeded func()) {
 		r.passed += n
 		if errors.Is(err, unix.EINVAL) {
 			// A file opened for appending, some terminals and devices: splice(2).
-			move = newCopier()
+			move = r.newCopier()
 			continue
 		}
 		if err != nil && !errors.Is(err, unix.EPIPE) {
@@ -97,6 +113,42 @@ func (r *relay) run(exceeded func()) {
 	}
 	_ = unix.Close(r.src)
 	_ = unix.Close(r.dst)
+	r.blind()
+}
+
+// blind ends the watch.
+func (r *relay) blind() {
+	if r.watch >= 0 {
+		_ = unix.Close(r.watch)
+		r.watch = -1
+	}
+}
+
+// show is splice after a tee(2) of the same bytes. What the watch has no room
+// for is passed on all the same.
+func (r *relay) show(src, dst, n int) (int64, error) {
+	// tee doesn't wait, and splice would, for bytes that nobody then was shown.
+	if err := poll(unix.PollFd{Fd: int32(src), Events: unix.POLLIN}); err != nil {
+		return 0, err
+	}
+	if r.watch < 0 {
+		return splice(src, dst, n)
+	}
+	teed, err := unix.Tee(src, r.watch, n, unix.SPLICE_F_NONBLOCK)
+	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+		r.blind() // who watched has left
+	}
+	if teed <= 0 {
+		return splice(src, dst, n)
+	}
+	// These and no others, or the next tee would show some twice or not at all.
+	for moved := int64(0); ; {
+		n, err := splice(src, dst, int(teed-moved))
+		moved += n
+		if err != nil || n == 0 || moved == teed {
+			return moved, err
+		}
+	}
 }
 
 // more waits for the tool's next byte, or the end.
@@ -128,37 +180,40 @@ func splice(src, dst, n int) (int64, error) {
 	}
 }
 
-// regular tells a file, which stdout and stderr may share: write(2) takes the
-// lock of its offset and splice(2) does not, so that one stream would
-// overwrite the other.
-func regular(fd int) bool {
+// fileType is the type of what a descriptor leads to, as in st_mode.
+func fileType(fd int) uint32 {
 	var st unix.Stat_t
-	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
+	if unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	return st.Mode & unix.S_IFMT
 }
 
-// copier moves bytes through a buffer where splice can't.
-type copier struct{ buf []byte }
-
-func newCopier() func(src, dst, n int) (int64, error) {
-	return (&copier{buf: make([]byte, chunk)}).move
-}
-
-func (c *copier) move(src, dst, n int) (int64, error) {
-	got, err := retry(src, unix.POLLIN, func() (int, error) { return unix.Read(src, c.buf[:n]) })
-	if err != nil || got == 0 {
-		return 0, err
-	}
-	for done := 0; done < got; {
-		put, err := retry(dst, unix.POLLOUT, func() (int, error) { return unix.Write(dst, c.buf[done:got]) })
-		if err == nil && put == 0 {
-			err = unix.EIO
+// newCopier moves bytes through a buffer where splice can't.
+func (r *relay) newCopier() func(src, dst, n int) (int64, error) {
+	buf := make([]byte, chunk)
+	return func(src, dst, n int) (int64, error) {
+		got, err := retry(src, unix.POLLIN, func() (int, error) { return unix.Read(src, buf[:n]) })
+		if err != nil || got == 0 {
+			return 0, err
 		}
-		if err != nil {
-			return int64(done), err
+		if r.watch >= 0 {
+			if _, err := unix.Write(r.watch, buf[:got]); errors.Is(err, unix.EPIPE) {
+				r.blind()
+			}
 		}
-		done += put
+		for done := 0; done < got; {
+			put, err := retry(dst, unix.POLLOUT, func() (int, error) { return unix.Write(dst, buf[done:got]) })
+			if err == nil && put == 0 {
+				err = unix.EIO
+			}
+			if err != nil {
+				return int64(done), err
+			}
+			done += put
+		}
+		return int64(got), nil
 	}
-	return int64(got), nil
 }
 
 func retry(fd int, events int16, f func() (int, error)) (int, error) {

@@ -115,6 +115,17 @@ func (s State) String() string { return stateNames[s] }
 // MarshalText gives the state's name.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText takes a state's name.
+func (s *State) UnmarshalText(b []byte) error {
+	for i, name := range stateNames {
+		if name == string(b) {
+			*s = State(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("no state of a layer is called %q", b)
+}
+
 // Report is what one layer does in one sandbox.
 type Report struct {
 	Layer  Layer  `json:"layer"`
@@ -136,6 +147,10 @@ func Of(layers ...Layer) Set {
 
 // All is every layer.
 const All = Set(1)<<Count - 1
+
+// HostNetwork is a wish for a box that stays in the host's network: what
+// would be an untruth there is left out, and Lower doesn't count on it.
+func HostNetwork(wish Set) Set { return wish.Without(Network, LandlockTCP, LandlockUDP) }
 
 // Has tells whether l is in the set.
 func (s Set) Has(l Layer) bool { return s&(1<<l) != 0 }

@@ -50,6 +50,9 @@ func Lower(wish Set, host Host, given Set) (Plan, error) {
 			r.Detail += "; " + rows[r.Layer].cover.String() + ", which would cover it, is not enforced either"
 		}
 	}
+	if !wish.Has(Network) && plan.Enforce.Has(Namespaces) {
+		plan.Reports[Namespaces].Detail = "without one of the network"
+	}
 	if plan.Enforce.Has(Landlock) {
 		plan.ABI = min(host.Landlock, wire.MaxABI)
 		plan.Reports[Landlock].Detail = fmt.Sprintf("version %d", plan.ABI)
@@ -71,6 +74,8 @@ func judge(l Layer, wish Set, host Host, given Set) (State, string) {
 	row := rows[l]
 	sub := row.abi > 0 && l != Landlock
 	switch {
+	case l == Network && !wish.Has(l):
+		return Unused, "the box is in the host's network"
 	case !wish.Has(l):
 		return Unused, "the profile does not ask for it"
 	case given.Has(l) && !row.firm:
@@ -86,6 +91,9 @@ func judge(l Layer, wish Set, host Host, given Set) (State, string) {
 		return Covered, lack + "; this host has no swap"
 	case row.cover == l || l == CgroupSwap:
 		return Missing, lack
+	case l == LandlockScope && !wish.Has(Network):
+		// Abstract sockets belong to the network namespace.
+		return Missing, lack + "; abstract Unix sockets of the host's network can be reached without it"
 	}
 	return Covered, lack + "; covered by " + row.cover.String()
 }

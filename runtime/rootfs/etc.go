@@ -3,9 +3,11 @@
 package rootfs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/clawsup/clawsup/runtime/wire"
 )
@@ -40,8 +42,8 @@ var etcFiles = []struct{ pattern, why string }{
 }
 
 // generated are the files that a box has of its own.
-func (t *Tree) generated() map[string]string {
-	return map[string]string{
+func (t *Tree) generated() (map[string]string, error) {
+	files := map[string]string{
 		"/etc/passwd": "root:x:0:0:root:/:/usr/sbin/nologin\n" +
 			fmt.Sprintf("tool:x:%d:%d:tool:%s:/bin/sh\n", wire.ToolUID, wire.ToolGID, TmpDir) +
 			"nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
@@ -57,6 +59,21 @@ func (t *Tree) generated() map[string]string {
 		"/etc/protocols":     "ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\n",
 		"/etc/shells":        "/bin/sh\n/bin/bash\n",
 	}
+	if !t.HostNetwork {
+		return files, nil
+	}
+	files["/etc/nsswitch.conf"] = strings.Replace(files["/etc/nsswitch.conf"], "hosts: files", "hosts: files dns", 1)
+	for _, file := range []string{"/etc/hosts", "/etc/resolv.conf"} {
+		content, err := os.ReadFile(file) // a link, most often, into a directory that no box shows
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, &Error{file, err}
+		}
+		files[file] = string(content[:min(len(content), copyLimit)])
+	}
+	return files, nil
 }
 
 // services holds the names that getservbyname(3) is asked for most.
@@ -82,7 +99,11 @@ func (b *builder) etc() error {
 			}
 		}
 	}
-	for file, content := range b.tree.generated() {
+	files, err := b.tree.generated()
+	if err != nil {
+		return err
+	}
+	for file, content := range files {
 		if err := os.WriteFile(b.at(file), []byte(content), 0o644); err != nil {
 			return &Error{file, err}
 		}

@@ -21,11 +21,13 @@
 package rootfs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +51,9 @@ type Tree struct {
 	// Read are host paths that appear at the same place, read-only, with
 	// what is mounted beneath them.
 	Read []string
-	// Binds are trees of somebody else's: skill and workspace.
+	// Binds are trees of somebody else's: skill, workspace, an agent's state.
+	// One may lie in another, or in a place of Tmpfs: what lies deeper is
+	// mounted later. The place of one that lies in another must exist there.
 	Binds []Bind
 	// Tmpfs are the writable places.
 	Tmpfs []Tmpfs
@@ -57,6 +61,9 @@ type Tree struct {
 	Init string
 	// Hostname is written to /etc/hostname and /etc/hosts.
 	Hostname string
+	// HostNetwork shows the host's resolver, for a box that stays in the
+	// host's network.
+	HostNetwork bool
 	// InitUID and InitGID are, on the host, uid and gid 0 of the box;
 	// ToolUID and ToolGID those that the tool runs with.
 	InitUID, InitGID, ToolUID, ToolGID int
@@ -67,6 +74,7 @@ type Bind struct {
 	Source   string // absolute, without symbolic links
 	Target   string // absolute
 	Writable bool
+	Sockets  bool     // Unix sockets in it may be connected to and, where it is writable, made, and FIFOs too
 	Recurse  bool     // with what is mounted beneath it
 	Identity Identity // what Source must be; zero: anything
 	Owner    *Owner   // mapped to the tool's ids; nil: not id-mapped
@@ -117,7 +125,11 @@ func (t *Tree) Build(stage string) error {
 	if err := mountTmpfs(stage, Tmpfs{Target: "/", Size: 1 << 20, Files: 512}, "mode=0755"); err != nil {
 		return &Error{"/", err}
 	}
-	root := &builder{stage: stage, tree: t}
+	var st unix.Stat_t
+	if err := unix.Stat(stage, &st); err != nil {
+		return &Error{"/", err}
+	}
+	root := &builder{stage: stage, tree: t, own: map[uint64]bool{st.Dev: true}}
 	for _, step := range []func() error{root.system, root.etc, root.dev, root.places, root.private} {
 		if err := step(); err != nil {
 			return err
@@ -135,6 +147,23 @@ func (t *Tree) Build(stage string) error {
 type builder struct {
 	stage string
 	tree  *Tree
+	own   map[uint64]bool // device numbers of file systems made here, in which mount points can be made
+	loose []string        // mounted so far, with contents that the tool may have made
+}
+
+// owns notes that the file system at target was made here.
+func (b *builder) owns(target string) error {
+	fd, err := b.mountPoint(target, true)
+	if err != nil {
+		return &Error{target, err}
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &Error{target, err}
+	}
+	b.own[st.Dev] = true
+	return nil
 }
 
 // system shows the programs: every entry of a given rootfs, or the host's
@@ -241,36 +270,73 @@ var deviceLinks = map[string]string{
 	"stderr": "/proc/self/fd/2",
 }
 
-// places puts in what the profile and the call bring.
+// places puts in what the profile and the call bring, from the root outwards.
 func (b *builder) places() error {
 	for _, dir := range []string{"/proc", TmpDir} {
 		if err := b.mkdir(dir); err != nil {
 			return err
 		}
 	}
+	type place struct {
+		target string
+		mount  func() error
+	}
+	var all []place
 	for _, source := range b.tree.Read {
-		if err := b.bind(Bind{Source: source, Target: source, Recurse: true}); err != nil {
-			return err
-		}
+		all = append(all, place{source, func() error { return b.bind(Bind{Source: source, Target: source, Recurse: true}) }})
 	}
 	for _, bind := range b.tree.Binds {
-		if err := b.bind(bind); err != nil {
-			return err
-		}
+		all = append(all, place{bind.Target, func() error { return b.bind(bind) }})
 	}
 	for _, t := range b.tree.Tmpfs {
-		if err := b.mkdir(t.Target); err != nil {
+		all = append(all, place{t.Target, func() error { return b.tmpfs(t) }})
+	}
+	depth := func(target string) int { return strings.Count(path.Clean(target), "/") }
+	slices.SortStableFunc(all, func(x, y place) int { return cmp.Compare(depth(x.target), depth(y.target)) })
+	for _, p := range all {
+		if err := checkTarget(p.target); err != nil {
+			return &Error{p.target, err}
+		}
+		if err := p.mount(); err != nil {
 			return err
-		}
-		mode := "mode=1777"
-		if t.Target != TmpDir && t.Target != ShmDir {
-			mode = fmt.Sprintf("mode=0755,uid=%d,gid=%d", b.tree.ToolUID, b.tree.ToolGID)
-		}
-		if err := mountTmpfs(b.at(t.Target), t, mode); err != nil {
-			return &Error{t.Target, err}
 		}
 	}
 	return nil
+}
+
+// checkTarget refuses a place that isn't one's own: the root, and what every
+// box has of its own.
+func checkTarget(target string) error {
+	if !path.IsAbs(target) || path.Clean(target) != target || target == "/" {
+		return errors.New("the place must be absolute, plain, and not the root itself")
+	}
+	if target == ShmDir {
+		return nil
+	}
+	for _, taken := range []string{"/proc", "/sys", "/dev", privateDir} {
+		if target == taken || strings.HasPrefix(target, taken+"/") {
+			return fmt.Errorf("%s is every box's own", taken)
+		}
+	}
+	return nil
+}
+
+// tmpfs mounts a place in memory.
+func (b *builder) tmpfs(t Tmpfs) error {
+	at, err := b.mountPoint(t.Target, true)
+	if err != nil {
+		return &Error{t.Target, err}
+	}
+	defer unix.Close(at)
+	mode := "mode=1777"
+	if t.Target != TmpDir && t.Target != ShmDir {
+		mode = fmt.Sprintf("mode=0755,uid=%d,gid=%d", b.tree.ToolUID, b.tree.ToolGID)
+	}
+	// mount(2) takes no descriptor; this name leads to the one that is held.
+	if err := mountTmpfs(fmt.Sprintf("/proc/self/fd/%d", at), t, mode); err != nil {
+		return &Error{t.Target, err}
+	}
+	return b.owns(t.Target)
 }
 
 // private shows clawsup-init to uid 0 of the box and to nobody else.
@@ -316,9 +382,11 @@ func (b *builder) bind(m Bind) error {
 	if m.Identity != (Identity{}) && m.Identity != (Identity{st.Dev, st.Ino}) {
 		return fail(errors.New("another file is there now than when the call was planned"))
 	}
-	if err := b.mountPoint(m.Target, st.Mode&unix.S_IFMT == unix.S_IFDIR); err != nil {
+	at, err := b.mountPoint(m.Target, st.Mode&unix.S_IFMT == unix.S_IFDIR)
+	if err != nil {
 		return fail(err)
 	}
+	defer unix.Close(at)
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH)
 	atFlags := uint(unix.AT_EMPTY_PATH)
 	if m.Recurse {
@@ -349,29 +417,79 @@ func (b *builder) bind(m Bind) error {
 		}
 		return fail(err)
 	}
-	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, b.at(m.Target), unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	if err := unix.MoveMount(tree, "", at, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
 		return fail(fmt.Errorf("move_mount: %w", err))
+	}
+	if m.Writable {
+		b.loose = append(b.loose, m.Target)
 	}
 	return nil
 }
 
-// mountPoint makes the place for a bind, unless a mount shows it already.
-func (b *builder) mountPoint(target string, dir bool) error {
-	at := b.at(target)
-	if _, err := os.Lstat(at); err == nil {
-		return nil
+// mountPoint opens the place of a mount, and makes what is missing of it
+// where the file system is one of the box's own: nothing is ever made in a
+// tree of somebody else's. Links are followed within the box, as its programs
+// would, but for those that a tool may have planted in an earlier box.
+func (b *builder) mountPoint(target string, dir bool) (fd int, err error) {
+	fd, err = unix.Open(b.stage, unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return -1, err
+	}
+	names := strings.Split(strings.TrimPrefix(target, "/"), "/")
+	root := fd
+	defer unix.Close(root)
+	for i := range names {
+		so := "/" + strings.Join(names[:i+1], "/")
+		next, err := b.open(root, so)
+		if errors.Is(err, unix.ENOENT) {
+			if err = b.make(fd, names[i], dir || i < len(names)-1); err == nil {
+				next, err = b.open(root, so)
+			}
+		}
+		if fd != root {
+			_ = unix.Close(fd)
+		}
+		if err != nil {
+			return -1, err
+		}
+		fd = next
+	}
+	return fd, nil
+}
+
+// open opens a place of the box that exists.
+func (b *builder) open(root int, target string) (int, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	if slices.ContainsFunc(b.loose, func(dir string) bool { return strings.HasPrefix(target, dir+"/") }) {
+		how.Resolve |= unix.RESOLVE_NO_SYMLINKS
+	}
+	fd, err := unix.Openat2(root, target, &how)
+	if errors.Is(err, unix.ELOOP) {
+		err = fmt.Errorf("%s: a symbolic link is on the way to where it is to be shown", target)
+	}
+	return fd, err
+}
+
+// make makes one name of a mount point in the directory above.
+func (b *builder) make(above int, name string, dir bool) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(above, &st); err != nil {
+		return err
+	}
+	if !b.own[st.Dev] {
+		return fmt.Errorf("%q: there is no such place in what is shown there, and none is made: make it on the host", name)
 	}
 	if dir {
-		return os.MkdirAll(at, 0o755)
+		if err := unix.Mkdirat(above, name, 0o755); err != nil {
+			return fmt.Errorf("mkdir %q: %w", name, err)
+		}
+		return unix.Fchmodat(above, name, 0o755, 0) // past the umask
 	}
-	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	fd, err := unix.Openat(above, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
-		return err
+		return fmt.Errorf("create %q: %w", name, err)
 	}
-	return f.Close()
+	return unix.Close(fd)
 }
 
 func mountTmpfs(at string, t Tmpfs, mode string) error {

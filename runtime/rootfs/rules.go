@@ -31,12 +31,16 @@ func (t *Tree) Rules() []wire.Rule {
 		rules = append(rules, wire.Rule{Path: wire.Text(file), Access: wire.Execute})
 	}
 	for _, b := range t.Binds {
+		access := wire.Execute
 		switch {
+		case b.Writable && b.Sockets:
+			access = wire.Full
 		case b.Writable:
-			rules = append(rules, wire.Rule{Path: wire.Text(b.Target), Access: wire.Write})
-		default:
-			rules = append(rules, wire.Rule{Path: wire.Text(b.Target), Access: wire.Execute})
+			access = wire.Write
+		case b.Sockets:
+			access = wire.Connect
 		}
+		rules = append(rules, wire.Rule{Path: wire.Text(b.Target), Access: access})
 	}
 	for _, m := range t.Tmpfs {
 		rules = append(rules, wire.Rule{Path: wire.Text(m.Target), Access: wire.Full})

@@ -100,8 +100,46 @@ func (c *Conn) Receive(v any) error {
 // close-on-exec. Any other number of descriptors is an error and they are
 // closed.
 func (c *Conn) ReceiveRaw(want int) ([]byte, []int, error) {
+	body, fds, err := c.ReceiveOptional(want)
+	if err == nil && len(fds) != want {
+		closeAll(fds)
+		return nil, nil, fmt.Errorf("%w: %d descriptors, want %d", ErrFrame, len(fds), want)
+	}
+	return body, fds, err
+}
+
+// Move goes on with another descriptor, close-on-exec and above what
+// a tool has; the old one stays open.
+func (c *Conn) Move() (*Conn, error) {
+	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 16)
+	if err != nil {
+		return nil, fmt.Errorf("dup: %w", err)
+	}
+	return &Conn{fd: fd}, nil
+}
+
+// ReceiveCall reads one frame into call, and its descriptors. It returns the
+// frame as well.
+func (c *Conn) ReceiveCall(call *Call) ([]byte, []int, error) {
+	body, fds, err := c.ReceiveOptional(MaxDescriptors)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err = json.Unmarshal(body, call); err == nil && len(fds) != call.Descriptors() {
+		err = fmt.Errorf("%w: %d descriptors, want %d", ErrFrame, len(fds), call.Descriptors())
+	}
+	if err != nil {
+		closeAll(fds)
+		return nil, nil, err
+	}
+	return body, fds, nil
+}
+
+// ReceiveOptional reads one frame's JSON and at most limit descriptors,
+// close-on-exec.
+func (c *Conn) ReceiveOptional(limit int) ([]byte, []int, error) {
 	var head [4]byte
-	oob := make([]byte, unix.CmsgSpace(4*max(want, 1)))
+	oob := make([]byte, unix.CmsgSpace(4*max(limit, 1)))
 	var n, oobn, flags int
 	for {
 		var err error
@@ -121,9 +159,9 @@ func (c *Conn) ReceiveRaw(want int) ([]byte, []int, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if flags&unix.MSG_CTRUNC != 0 || len(fds) != want {
+	if flags&unix.MSG_CTRUNC != 0 || len(fds) > limit {
 		closeAll(fds)
-		return nil, nil, fmt.Errorf("%w: %d descriptors, want %d", ErrFrame, len(fds), want)
+		return nil, nil, fmt.Errorf("%w: more than %d descriptors", ErrFrame, limit)
 	}
 	if err := c.full(head[n:]); err != nil {
 		closeAll(fds)

@@ -9,14 +9,40 @@
 // endian, then that many bytes of JSON, at most MaxFrame. The order is fixed:
 //
 //	init → host   Hello               the box is prepared and waits
-//	host → init   Call, 3 descriptors once; stdin, stdout, stderr of the call
+//	host → init   Call, descriptors   once
 //	init → host   Event{Started}      execve(2) of the tool succeeded, or
 //	              Event{Failed}       a step did not, and nothing of it ran
 //	host → init   Signal              any number
 //	init → host   Event{Done}         everything of the call is gone, output drained
 //
-// End of file from the host at any point means: kill everything and exit.
-// Nothing that the tool can write reaches this socket, so neither half has
+// The descriptors are, in this order, stdin, stdout and stderr of the call;
+// if Call.Watch is set the write ends of two pipes for what was written to
+// stdout and stderr; if Call.Socket is set the socket that becomes the tool's
+// descriptor 3.
+//
+// # Services
+//
+// A Call with a Service is a service: it may outlive who gave it. Its
+// descriptors are the two files of the log, the service's end of a control
+// socket, and the Socket. From then on the stream socket is not used any more,
+// and the control socket is a SOCK_SEQPACKET one, so that a host that is
+// killed in the middle leaves a whole message or none, and the next can go on:
+//
+//	init → host   State   when the tool runs or can't, when it has ended, and as answer
+//	host → init   Order   any number: tell the state, send a signal
+//
+// Both sides send without waiting. A State that is lost because nobody reads
+// is asked for again; what it tells only ever goes from starting to running to
+// ended, so an old one that somebody else had asked for does no harm. What
+// either side doesn't know, of a newer version of the other, it passes over.
+//
+// # The end
+//
+// End of file from the host at any point means: kill everything and exit. It
+// comes when the last copy of the host's end is closed: that of a service may
+// be kept for a host that is yet to come.
+//
+// Nothing that the tool can write reaches these sockets, so neither half has
 // to distrust the other's frames beyond their bound; both do check them.
 package wire
 
@@ -28,6 +54,10 @@ import (
 
 // ControlFD is the descriptor at which clawsup-init finds its socket.
 const ControlFD = 3
+
+// SocketFD is the descriptor at which a tool finds the socket that its call
+// brought.
+const SocketFD = 3
 
 // MaxFrame bounds one frame's JSON, in bytes. It holds the largest argv and
 // environment that MaxStrings allows, escaped, with a filter and rules.
@@ -50,7 +80,7 @@ type Hello struct {
 
 // Protocol numbers this version of the language. Both halves are installed
 // together; a mismatch means a half-done upgrade and is refused.
-const Protocol = 1
+const Protocol = 2
 
 // Identity of the tool as the box sees it. Uid and gid 0 are clawsup-init's.
 const (
@@ -107,7 +137,32 @@ type Call struct {
 	Landlock    *Landlock     // nil: the layer was lowered
 	Seccomp     []byte        // array of struct sock_filter; empty: the layer was lowered
 	Measure     []string      // tmpfs mount points whose use is reported at the end
+	Watch       bool          // two descriptors more: pipes for copies of stdout and stderr
+	Socket      bool          // one descriptor more: the tool's descriptor 3
+	Service     *Service      `json:",omitempty"` // nil: an ordinary call
 }
+
+// Service is what differs for a tool that runs until it ends or is ended:
+// stdin is /dev/null, stdout and stderr are one stream that goes to the log,
+// and WallTime, StdoutMax and StderrMax mean nothing.
+type Service struct {
+	LogMax int64 // bytes in each of the log's two files
+}
+
+// Descriptors is how many descriptors ride on the call.
+func (c *Call) Descriptors() int {
+	n := 3
+	if c.Watch {
+		n += 2
+	}
+	if c.Socket {
+		n++
+	}
+	return n
+}
+
+// MaxDescriptors bounds them.
+const MaxDescriptors = 6
 
 // Rlimit is one limit of setrlimit(2), soft and hard alike.
 type Rlimit struct {
@@ -143,11 +198,33 @@ const (
 	Write                 // and create, change, remove; no device, socket or FIFO
 	Full                  // and create sockets and FIFOs: private places
 	Device                // read and write a device file
+	Connect               // as Execute, and connect to Unix sockets
 )
 
 // Signal asks init to signal the tool's process group.
 type Signal struct {
 	Number int
+}
+
+// OrderKind says what an Order wants.
+type OrderKind int
+
+const (
+	Tell OrderKind = iota + 1 // the state
+	Send                      // a signal to the tool's process group
+)
+
+// Order is what a host wants of a service.
+type Order struct {
+	Kind   OrderKind
+	Signal int `json:",omitempty"` // of Send
+}
+
+// State is how a service is. With neither Failure nor Outcome the tool runs.
+type State struct {
+	Protocol int      // Protocol of who tells
+	Failure  *Failure `json:",omitempty"` // it never ran
+	Outcome  *Outcome `json:",omitempty"` // it has ended, and everything of it is gone
 }
 
 // EventKind says what an Event tells.
