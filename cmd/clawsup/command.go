@@ -12,6 +12,7 @@ import (
 
 	"github.com/clawsup/clawsup/runtime/spell"
 	"github.com/clawsup/clawsup/supervisor"
+	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -26,22 +27,44 @@ type program struct {
 // command is one word of the command line.
 type command struct {
 	name     string
+	subject  string // of one with verbs: what it is about, in the plural
 	synopsis string // half a line for the list
 	usage    string // the whole manual
 	execute  func(p *program, args []string) int
 }
 
-// commands is the table, in the order of the list.
+// group is commands that belong together, in the order of the list.
+type group struct {
+	name     string
+	commands []*command
+}
+
+// groups is the table of commands.
+func groups() []group {
+	return []group{
+		{"Run", []*command{runSkillCommand(), runCommand()}},
+		{"Watch", []*command{psCommand(), stopCommand(), auditCommand()}},
+		{"Decide", []*command{grantCommand(), explainCommand()}},
+		{"Administer", []*command{agentCommand(), sessionCommand(), lockdownCommand(), unlockCommand(), profileCommand(), doctorCommand(), versionCommand(), helpCommand()}},
+	}
+}
+
+// commands are those of all groups.
 func commands() []*command {
-	return []*command{runSkillCommand(), runCommand(), profileCommand(), doctorCommand(), versionCommand(), helpCommand()}
+	var all []*command
+	for _, g := range groups() {
+		all = append(all, g.commands...)
+	}
+	return all
 }
 
 // Exit statuses that are clawsup's own. What a tool exits with is passed
 // through; 'clawsup help run' has the whole table.
 const (
-	exitOK    = 0
-	exitFault = 1 // a check found something
-	exitUsage = 2 // the command line is wrong, or the caller is not root
+	exitOK          = 0
+	exitFault       = 1 // it failed or was refused, or a check found something
+	exitUsage       = 2 // the command line is wrong, or the caller is not root
+	exitUnreachable = 3 // there is no daemon to talk to
 )
 
 // usageError is a mistake on the command line.
@@ -101,6 +124,20 @@ func (p *program) mistaken(c *command, err error) int {
 	return exitUsage
 }
 
+// ended gives the exit status of a command that ended with err, and says it.
+func (p *program) ended(c *command, err error) int {
+	var mistake *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errHelp), errors.As(err, &mistake):
+		return p.mistaken(c, err)
+	case api.CodeOf(err) == api.CodeUnavailable:
+		return p.fault(exitUnreachable, err)
+	}
+	return p.fault(exitFault, err)
+}
+
 // print writes what was asked for to standard output.
 func (p *program) print(text string) int {
 	if _, err := io.WriteString(p.stdout, text); err != nil {
@@ -141,6 +178,24 @@ func parse(f *flag.FlagSet, args []string) (words, rest []string, err error) {
 	return words, rest, nil
 }
 
+// arguments reads the flags and words of a command without verbs, which takes
+// least to most words (most < 0: any number); needs is what they are.
+func arguments(c *command, f *flag.FlagSet, args []string, least, most int, needs string) ([]string, error) {
+	words, rest, err := parse(f, args)
+	words = append(words, rest...)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(words) < least:
+		return nil, usagef("%s needs %s", c.name, needs)
+	case most == 0 && len(words) > 0:
+		return nil, usagef("%s takes no arguments", c.name)
+	case most >= 0 && len(words) > most:
+		return nil, usagef("%s takes nothing more: %s", c.name, plainWord(words[most]))
+	}
+	return words, nil
+}
+
 // flagError says what package flag found, with the nearest flag for an unknown one.
 func flagError(f *flag.FlagSet, err error) error {
 	if errors.Is(err, flag.ErrHelp) {
@@ -166,8 +221,18 @@ func (p *program) ready() (supervisor.Config, error) {
 	return supervisor.LoadConfig(p.configFile)
 }
 
-// fault says that something failed and gives the exit status.
+// fault says that something failed, and the daemon's hint in a line of its
+// own, and gives the exit status.
 func (p *program) fault(status int, err error) int {
+	var told *api.Error
+	if errors.As(err, &told) && told.Hint != "" {
+		without := *told
+		without.Hint = ""
+		if text, found := strings.CutSuffix(err.Error(), told.Error()); found {
+			fmt.Fprintf(p.stderr, "clawsup: %s%s\nhint: %s\n", visible.Line(text), visible.Line(without.Error()), visible.Line(told.Hint))
+			return status
+		}
+	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintf(p.stderr, "clawsup: %s\n", visible.Line(line))
 	}

@@ -38,18 +38,16 @@ func overview() string {
 	var b strings.Builder
 	b.WriteString("clawsup runs what strangers wrote in a throwaway sandbox and says what happened.\n\n" +
 		"usage: clawsup [--config FILE] [--log-level LEVEL] COMMAND ...\n\n")
-	for _, c := range commands() {
-		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.synopsis)
+	for _, g := range groups() {
+		fmt.Fprintf(&b, "%s\n", g.name)
+		for _, c := range g.commands {
+			fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.synopsis)
+		}
 	}
 	b.WriteString(`
   --config FILE      configuration; default /etc/clawsup/clawsup.toml, if it is there
   --log-level LEVEL  what goes to standard error: error, warning (default), info, debug
-
-Begin with:
-  sudo clawsup doctor                 what this host can enforce
-  sudo clawsup run -- ls -la /proc    a look around in a box
-  sudo clawsup run-skill csv-summary -- summary - < sales.csv
-                                      a skill, on your data
+Begin with 'sudo clawsup doctor', then 'sudo clawsup run -- ls -la /proc'.
 `)
 	return b.String()
 }

@@ -32,6 +32,9 @@ func TestHelp(t *testing.T) {
 		if text != string(want) {
 			t.Errorf("the manual of %s is not %s; if it should be: go test ./cmd/clawsup -run TestHelp -update", name, golden)
 		}
+		if lines := strings.Count(text, "\n"); name == "clawsup" && lines >= 40 {
+			t.Errorf("the overview has %d lines; it should fit a screen", lines)
+		}
 		for n, line := range strings.Split(text, "\n") {
 			if len(line) > 88 || strings.TrimRight(line, " ") != line || strings.Contains(line, "\t") {
 				t.Errorf("%s line %d is longer than 88 columns, or ends in a space, or has a tab: %q", name, n+1, line)
@@ -103,8 +106,24 @@ func TestMistakes(t *testing.T) {
 		{"profile lst", "did you mean list?"},
 		{"profile show", "needs a profile"},
 		{"profile show a b", "takes nothing more: b"},
-		{"profile list --seccomp", "--seccomp belongs to profile show"},
-		{"profile schema --json", "--json belongs to"},
+		{"profile list --seccomp", "--seccomp does not belong to profile list"},
+		{"profile show x --seccomp --json", "--seccomp does not go with --json"},
+		{"profile schema --json", "--json does not belong to profile schema"},
+		{"audit", "say what about receipts: show, search, follow, verify, export, public or anchor"},
+		{"audit shw", "did you mean show?"},
+		{"audit show --last 0", "from 1 on"},
+		{"audit show --last x", "invalid value"},
+		{"audit show x", "takes nothing more: x"},
+		{"audit search --kind decisions", "the kinds are decision, outcome"},
+		{"audit search --since yesterday", "is no time"},
+		{"audit export --json", "--json does not belong to audit export"},
+		{"audit verify --dir x", "say which key signed"},
+		{"explain", "explain needs an effect"},
+		{"explain exek", "did you mean exec?"},
+		{"explain frobnicate", "the effects are exec, fs.create"},
+		{"explain exec x", "is no target of exec"},
+		{"explain exec x y", "takes nothing more: y"},
+		{"explain --labels pubic exec", "the labels are untrusted and private"},
 		{"doctor now", "takes no arguments"},
 		{"version now", "takes no arguments"},
 		{"run --log-level loud -- ls", "the levels are"},

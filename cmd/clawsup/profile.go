@@ -13,7 +13,6 @@ import (
 
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime/seccomp"
-	"github.com/clawsup/clawsup/runtime/spell"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
@@ -38,6 +37,7 @@ Exit status: 0, or 1 if a profile can't be used.
 func profileCommand() *command {
 	return &command{
 		name:     "profile",
+		subject:  "profiles",
 		synopsis: "list, show and check profiles",
 		usage:    profileUsage,
 		execute:  executeProfile,
@@ -47,63 +47,26 @@ func profileCommand() *command {
 // profileFlags are those of show and list.
 type profileFlags struct{ seccomp, json bool }
 
-// profileVerbs are the words after profile, with how many names each takes.
-var profileVerbs = map[string]struct {
-	names   int
-	what    string
-	execute func(*program, supervisor.Config, *profileFlags, []string) error
-}{
-	"list":   {0, "", listProfiles},
-	"show":   {1, "a profile", showProfile},
-	"check":  {1, "a file", checkProfile},
-	"schema": {0, "", showSchema},
+var profileVerbs = []verb[profileFlags]{
+	{name: "list", flags: []string{"json"}, execute: (*program).listProfiles},
+	{name: "show", least: 1, most: 1, needs: "a profile", flags: []string{"json", "seccomp"}, execute: (*program).showProfile},
+	{name: "check", least: 1, most: 1, needs: "a file", execute: (*program).checkProfile},
+	{name: "schema", execute: (*program).showSchema},
 }
 
 func executeProfile(p *program, args []string) int {
-	c := profileCommand()
-	var pf profileFlags
+	var f profileFlags
 	flags := p.flags("profile")
-	flags.BoolVar(&pf.seccomp, "seccomp", false, "")
-	flags.BoolVar(&pf.json, "json", false, "")
-	words, rest, err := parse(flags, args)
-	words = append(words, rest...)
-	if err == nil && len(words) == 0 {
-		err = usagef("say what about profiles: list, show, check or schema")
-	}
-	if err != nil {
-		return p.mistaken(c, err)
-	}
-	verb, known := profileVerbs[words[0]]
-	switch {
-	case !known:
-		hint := "they are list, show, check and schema"
-		if near, ok := spell.Nearest(words[0], []string{"list", "show", "check", "schema"}); ok {
-			hint = "did you mean " + near + "?"
-		}
-		err = usagef("profile knows no %s; %s", plainWord(words[0]), hint)
-	case len(words)-1 < verb.names:
-		err = usagef("profile %s needs %s", words[0], verb.what)
-	case len(words)-1 > verb.names:
-		err = usagef("profile %s takes nothing more: %s", words[0], plainWord(words[verb.names+1]))
-	case pf.seccomp && (words[0] != "show" || pf.json):
-		err = usagef("--seccomp belongs to profile show, and not with --json")
-	case pf.json && words[0] != "show" && words[0] != "list":
-		err = usagef("--json belongs to profile list and show")
-	}
-	if err != nil {
-		return p.mistaken(c, err)
-	}
-	config, err := p.ready()
-	if err == nil {
-		err = verb.execute(p, config, &pf, words[1:])
-	}
-	if err != nil {
-		return p.fault(exitFault, err)
-	}
-	return exitOK
+	flags.BoolVar(&f.seccomp, "seccomp", false, "")
+	flags.BoolVar(&f.json, "json", false, "")
+	return choose(p, profileCommand(), profileVerbs, &f, flags, args)
 }
 
-func listProfiles(p *program, config supervisor.Config, pf *profileFlags, _ []string) error {
+func (p *program) listProfiles(pf *profileFlags, _ []string) error {
+	config, err := p.ready()
+	if err != nil {
+		return err
+	}
 	list, err := profiles.List(config.ProfilePaths)
 	if err != nil {
 		return err
@@ -147,7 +110,14 @@ func listProfiles(p *program, config supervisor.Config, pf *profileFlags, _ []st
 	return nil
 }
 
-func showProfile(p *program, config supervisor.Config, pf *profileFlags, words []string) error {
+func (p *program) showProfile(pf *profileFlags, words []string) error {
+	config, err := p.ready()
+	if err != nil {
+		return err
+	}
+	if pf.seccomp && pf.json {
+		return usagef("--seccomp does not go with --json")
+	}
 	l, err := profiles.Load(words[0], config.ProfilePaths)
 	if err != nil {
 		return err
@@ -180,7 +150,11 @@ func (p *program) showProfileJSON(l *profiles.Loaded) error {
 	}{l.Profile.Name, l.Digest, l.Source, values, l.Origin})
 }
 
-func checkProfile(p *program, config supervisor.Config, _ *profileFlags, words []string) error {
+func (p *program) checkProfile(_ *profileFlags, words []string) error {
+	config, err := p.ready()
+	if err != nil {
+		return err
+	}
 	name := words[0]
 	if !strings.Contains(name, "/") {
 		name = "./" + name // a file, never a built-in of that name
@@ -196,7 +170,7 @@ func checkProfile(p *program, config supervisor.Config, _ *profileFlags, words [
 	return err
 }
 
-func showSchema(p *program, _ supervisor.Config, _ *profileFlags, _ []string) error {
+func (p *program) showSchema(*profileFlags, []string) error {
 	_, err := p.stdout.Write(profiles.Schema())
 	return err
 }

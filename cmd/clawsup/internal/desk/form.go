@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desk
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"charm.land/bubbles/v2/key"
+	"charm.land/bubbles/v2/textinput"
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/raw"
+)
+
+// form asks what an answer needs besides a key.
+type form struct {
+	ticket approval.Ticket // as it was when the form was opened
+	title  string
+	does   string // what enter does
+	fields []field
+	at     int // the field that takes keys
+	make   func(f *form) (approval.Answer, error)
+}
+
+// field is a text to type, or a choice.
+type field struct {
+	name    string
+	input   textinput.Model
+	choices []string // of a choice
+	chosen  int
+}
+
+func newInput(name, value string) field {
+	in := textinput.New()
+	in.Prompt = ""
+	in.CharLimit = 64 << 10
+	in.KeyMap.Paste = key.NewBinding(key.WithDisabled()) // it would start programs that read the clipboard
+	in.SetVirtualCursor(true)
+	styles := in.Styles()
+	styles.Cursor.Blink = false
+	in.SetStyles(styles)
+	in.SetValue(value)
+	return field{name: name, input: in}
+}
+
+func (f *form) focus() tea.Cmd {
+	for i := range f.fields {
+		f.fields[i].input.Blur()
+	}
+	if now := &f.fields[f.at]; now.choices == nil {
+		return now.input.Focus()
+	}
+	return nil
+}
+
+// take gives a key or pasted text to the field it is for.
+func (f *form) take(msg tea.Msg) tea.Cmd {
+	now := &f.fields[f.at]
+	if k, ok := msg.(tea.KeyPressMsg); ok {
+		switch k.String() {
+		case "tab", "down":
+			f.at = (f.at + 1) % len(f.fields)
+			return f.focus()
+		case "shift+tab", "up":
+			f.at = (f.at + len(f.fields) - 1) % len(f.fields)
+			return f.focus()
+		}
+		if now.choices != nil {
+			switch k.String() {
+			case "right", "space", "l":
+				now.chosen = (now.chosen + 1) % len(now.choices)
+			case "left", "h":
+				now.chosen = (now.chosen + len(now.choices) - 1) % len(now.choices)
+			}
+			return nil
+		}
+	}
+	if now.choices != nil {
+		return nil
+	}
+	var cmd tea.Cmd
+	now.input, cmd = now.input.Update(msg)
+	return cmd
+}
+
+func (f *form) answer() (approval.Answer, error) {
+	a, err := f.make(f)
+	a.Ticket, a.Revision = f.ticket.ID, f.ticket.Revision
+	return a, err
+}
+
+func newDeny(t approval.Ticket) (*form, error) {
+	return &form{ticket: t, title: "Deny " + t.ID, does: "denies",
+		fields: []field{newInput("reason, for the requester", "")},
+		make: func(f *form) (approval.Answer, error) {
+			return approval.Answer{Verdict: approval.Deny, Reason: f.fields[0].input.Value()}, nil
+		}}, nil
+}
+
+const (
+	thisSession = "this session"
+	exactPlan   = "exactly this plan"
+)
+
+func newGrant(t approval.Ticket) (*form, error) {
+	who := field{name: "for whom"}
+	if t.Session != "" {
+		who.choices = append(who.choices, thisSession)
+	}
+	if t.Agent != "" {
+		who.choices = append(who.choices, "every session of "+t.Agent)
+	}
+	if who.choices == nil {
+		return nil, errors.New("a grant is for a session or an agent, and this call has neither: allow it once")
+	}
+	what := field{name: "for what", choices: []string{exactPlan}}
+	if t.Skill != "" {
+		script := t.Skill
+		if t.Script != "" {
+			script += ", " + t.Script
+		}
+		what.choices = []string{"the skill as it is now, any arguments: " + script, exactPlan}
+	}
+	return &form{ticket: t, title: "Grant " + t.ID, does: "grants",
+		fields: []field{newInput("for how long", "1h"), newInput("how often (empty: not counted)", ""), who, what},
+		make:   makeGrant}, nil
+}
+
+func makeGrant(f *form) (approval.Answer, error) {
+	a := approval.Answer{Verdict: approval.Grant}
+	var err error
+	if a.For, err = time.ParseDuration(f.fields[0].input.Value()); err != nil || a.For <= 0 {
+		return a, errors.New("how long is a time as 15m, 8h or 1h30m")
+	}
+	if uses := f.fields[1].input.Value(); uses != "" {
+		if a.Uses, err = strconv.Atoi(uses); err != nil || a.Uses < 1 {
+			return a, errors.New("how often is a number from 1 on, or empty")
+		}
+	}
+	who, what := &f.fields[2], &f.fields[3]
+	a.Wide = who.choices[who.chosen] != thisSession
+	a.Exact = what.choices[what.chosen] == exactPlan
+	return a, nil
+}
+
+func newChange(t approval.Ticket) (*form, error) {
+	words, err := command(&t)
+	if err != nil || len(words) == 0 {
+		return nil, fmt.Errorf("this command can't be edited here; use 'clawsup approve --change %s -- COMMAND'", t.ID)
+	}
+	in := newInput("command", spell(words))
+	in.input.CursorEnd()
+	return &form{ticket: t, title: "Change " + t.ID, does: "asks for a new ticket with this command",
+		fields: []field{in},
+		make: func(f *form) (approval.Answer, error) {
+			changed, err := split(f.fields[0].input.Value())
+			switch {
+			case err != nil:
+			case len(changed) == 0:
+				err = errors.New("there is no command left; esc leaves this")
+			case slices.Equal(changed, words):
+				err = errors.New("nothing is changed; esc leaves this")
+			}
+			return approval.Answer{Verdict: approval.Change, Args: raw.Of(changed)}, err
+		}}, nil
+}

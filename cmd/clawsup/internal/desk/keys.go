@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desk
+
+import (
+	"context"
+	"slices"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/approval"
+)
+
+// binding is what a key does at the desk.
+type binding struct {
+	keys []string
+	name string // in the line of keys
+	what string // in the help
+	do   func(m *model) tea.Cmd
+}
+
+// bindings is the table of keys, in the order of the help.
+var bindings = []binding{
+	{[]string{"a"}, "a once", "allow the selected ticket, this once", (*model).allow},
+	{[]string{"g"}, "g grant", "allow it and what is like it for a time: asks how long and for what", (*model).grant},
+	{[]string{"d"}, "d deny", "deny it: asks for a reason, which the requester gets", (*model).deny},
+	{[]string{"c"}, "c change", "change the command; the new ticket waits for an answer of its own", (*model).change},
+	{[]string{"w", "enter"}, "w watch", "follow the output of the selected or last allowed call; k there stops it", (*model).follow},
+	{[]string{"space", "pgdown", "f"}, "space more", "go on in the text; a ticket can be answered once it was read to its end", func(m *model) tea.Cmd { return m.scroll(m.layout().room - 1) }},
+	{[]string{"b", "pgup"}, "", "go back in the text", func(m *model) tea.Cmd { return m.scroll(1 - m.layout().room) }},
+	{[]string{"right", "l"}, "", "one line on in the text", func(m *model) tea.Cmd { return m.scroll(1) }},
+	{[]string{"left", "h"}, "", "one line back in the text", func(m *model) tea.Cmd { return m.scroll(-1) }},
+	{[]string{"down", "j", "tab"}, "", "select the next of the list", func(m *model) tea.Cmd { return m.move(1) }},
+	{[]string{"up", "k", "shift+tab"}, "", "select the one before", func(m *model) tea.Cmd { return m.move(-1) }},
+	{[]string{"?"}, "? help", "this help; any key closes it", func(m *model) tea.Cmd { m.help = true; return nil }},
+	{[]string{"q", "ctrl+c"}, "q quit", "leave; what waits goes on waiting", func(*model) tea.Cmd { return tea.Quit }},
+}
+
+// key takes a key to whatever has the screen.
+func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
+	switch {
+	case k.String() == "ctrl+c" && m.form == nil && m.watch == nil:
+		return tea.Quit
+	case m.help:
+		m.help = false
+		return nil
+	case m.form != nil:
+		return m.formKey(k)
+	case m.watch != nil:
+		return m.watchKey(k)
+	}
+	for _, b := range bindings {
+		if slices.Contains(b.keys, k.String()) {
+			m.notice = ""
+			return b.do(m)
+		}
+	}
+	return nil
+}
+
+func (m *model) scroll(lines int) tea.Cmd {
+	m.top = max(0, m.top+lines) // look keeps it above the end
+	return nil
+}
+
+func (m *model) move(by int) tea.Cmd {
+	if id := m.id(m.row() + by); id != "" {
+		m.selected, m.top = id, 0
+	}
+	return nil
+}
+
+func (m *model) allow() tea.Cmd {
+	t := m.answerable()
+	if t == nil {
+		return nil
+	}
+	return m.send(approval.Answer{Ticket: t.ID, Revision: t.Revision, Verdict: approval.Allow})
+}
+
+func (m *model) grant() tea.Cmd  { return m.open(newGrant) }
+func (m *model) deny() tea.Cmd   { return m.open(newDeny) }
+func (m *model) change() tea.Cmd { return m.open(newChange) }
+
+// open shows a form for the selected ticket. What it was opened for is what it
+// answers, whatever comes in the meantime.
+func (m *model) open(make func(approval.Ticket) (*form, error)) tea.Cmd {
+	t := m.answerable()
+	if t == nil {
+		return nil
+	}
+	f, err := make(*t)
+	if err != nil {
+		m.refuse("%v", err)
+		return nil
+	}
+	m.form = f
+	return f.focus()
+}
+
+func (m *model) formKey(k tea.KeyPressMsg) tea.Cmd {
+	switch k.String() {
+	case "esc", "ctrl+c":
+		m.form = nil
+		m.say("nothing was answered")
+		return nil
+	case "enter":
+		a, err := m.form.answer()
+		if err != nil {
+			m.refuse("%v", err)
+			return nil
+		}
+		if now := m.ticket(); now == nil || version(now) != version(&m.form.ticket) {
+			m.form = nil
+			m.refuse("not answered: the ticket changed in the meantime")
+			return nil
+		}
+		m.form = nil
+		return m.send(a)
+	}
+	m.notice = ""
+	return m.form.take(k)
+}
+
+// follow watches a call: the selected one, or the one allowed last.
+func (m *model) follow() tea.Cmd {
+	call := api.Call{ID: m.allowed}
+	for _, c := range m.calls {
+		if c.ID == m.selected || call.Command == "" && c.ID == m.allowed {
+			call = c
+		}
+	}
+	switch {
+	case m.daemon == nil:
+		m.refuse("there is no connection")
+		return nil
+	case call.ID == "":
+		m.refuse("no call runs here: select one below the tickets, or allow one")
+		return nil
+	}
+	ctx, cancel := context.WithCancel(m.ctx)
+	m.watch = newWatch(call, cancel)
+	d := m.daemon
+	return func() tea.Msg {
+		var end api.Call
+		err := d.Call(ctx, api.CallWatch, api.CallRef{Call: call.ID}, &end)
+		end.ID = call.ID
+		return watchEnded{end, err}
+	}
+}
+
+func (m *model) watchKey(k tea.KeyPressMsg) tea.Cmd {
+	switch k.String() {
+	case "q", "esc", "w", "ctrl+c":
+		m.watch.cancel()
+		m.watch = nil
+		m.notice = ""
+	case "k", "x":
+		id := m.watch.call.ID
+		m.say("stopping %s ...", id)
+		return ask(m.ctx, m.daemon, api.CallStop, api.Stop{Call: id, Reason: "stopped by an approver who watched it"},
+			func(_ api.Stopped, err error) tea.Msg { return stopTold{id, err} })
+	case "up", "left", "h":
+		m.watch.back++
+	case "pgup", "b":
+		m.watch.back += max(1, m.height-5)
+	case "down", "right", "l":
+		m.watch.back--
+	case "pgdown", "space", "f":
+		m.watch.back -= max(1, m.height-5)
+	case "end", "G":
+		m.watch.back = 0
+	}
+	return nil
+}

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desk
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
+
+	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/visible"
+)
+
+// The styles use a terminal's own colours, so that they fit it.
+var (
+	styleBar     = lipgloss.NewStyle().Reverse(true)
+	styleChosen  = lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Cyan)
+	styleFaint   = lipgloss.NewStyle().Faint(true)
+	styleGood    = lipgloss.NewStyle().Foreground(lipgloss.Green)
+	styleAlarm   = lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Red)
+	styleTitle   = lipgloss.NewStyle().Bold(true)
+	styleWarning = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
+	styleTheirs  = lipgloss.NewStyle().Italic(true).Foreground(lipgloss.Magenta)
+)
+
+var tones = map[tone]lipgloss.Style{
+	plain:   lipgloss.NewStyle(),
+	faint:   styleFaint,
+	title:   styleTitle,
+	warning: styleWarning,
+	theirs:  styleTheirs,
+}
+
+// wide is the width from which on list and text stand side by side.
+const wide = 110
+
+// layout is where things are. Besides them there are the bar on top, the
+// line between list and text, and two lines at the bottom.
+type layout struct {
+	side  bool // list at the left, else on top
+	list  int  // rows of the list
+	panel int  // width of the list
+	text  int  // width of the text
+	room  int  // rows of the text
+	form  int  // rows of the form, between text and notice
+}
+
+func (m *model) layout() layout {
+	l := layout{panel: m.width, text: m.width}
+	if m.form != nil {
+		l.form = len(m.formRows())
+	}
+	body := max(m.height-3-l.form, 2) // bar, notice, keys
+	if m.width >= wide {
+		l.side, l.panel, l.text = true, 40, m.width-41
+		l.list, l.room = body, body-1
+		return l
+	}
+	l.list = min(max(1, len(m.tickets)+len(m.calls)), max(1, body/4))
+	l.room = max(1, body-l.list-1)
+	return l
+}
+
+// text is the whole text of what is selected.
+func (m *model) text() []line {
+	width := m.layout().text
+	if t := m.ticket(); t != nil {
+		var was *approval.Ticket
+		if p, ok := m.parents[t.Parent]; ok {
+			was = &p
+		}
+		return ticketLines(t, was, width, m.now())
+	}
+	for i := range m.calls {
+		if m.calls[i].ID == m.selected {
+			return callLines(&m.calls[i], width, m.now())
+		}
+	}
+	text := "Nothing waits for an answer. What is asked next appears here by itself."
+	if !m.ready {
+		text = "Looking at what waits ..."
+	}
+	var lines []line
+	for _, v := range wrap(text, max(20, width)) {
+		lines = append(lines, line{v, faint})
+	}
+	return lines
+}
+
+// callLines is what there is to know about a running call.
+func callLines(c *api.Call, width int, now time.Time) []line {
+	s := &sheet{width: max(width, 20)}
+	s.add("call", c.ID+", running for "+Span(now.Sub(c.Started)), title)
+	s.add("command", c.Command, plain)
+	s.add("asked by", c.Requester, plain)
+	s.add("skill", c.Skill, plain)
+	s.add("profile", c.Profile, plain)
+	s.add("session", c.SessionName+" "+c.Session, plain)
+	s.add("labels", labels(c.Labels), warning)
+	s.add("allowed by", strings.TrimSpace(c.Rule+" "+c.Ticket+" "+c.Grant), plain)
+	s.add("plan", c.Plan, faint)
+	s.add("keys", "w follows what it writes, and k stops it there", faint)
+	return s.lines
+}
+
+// View is the screen.
+func (m *model) View() tea.View {
+	v := tea.NewView(m.screen())
+	v.AltScreen = true
+	v.WindowTitle = "clawsup approvals"
+	return v
+}
+
+func (m *model) screen() string {
+	rows := []string{m.bar()}
+	switch {
+	case m.help:
+		rows = append(rows, m.helpRows()...)
+	case m.watch != nil:
+		rows = append(rows, m.watchRows()...)
+	default:
+		rows = append(rows, m.bodyRows()...)
+	}
+	rows = fill(rows, m.height-2)
+	return strings.Join(append(rows, m.noticeRow(), m.keysRow()), "\n")
+}
+
+// fill makes it n rows.
+func fill(rows []string, n int) []string {
+	n = max(n, 0)
+	for len(rows) < n {
+		rows = append(rows, "")
+	}
+	return rows[:n]
+}
+
+// bar is the line on top.
+func (m *model) bar() string {
+	left := " clawsup approvals"
+	if m.width < 60 {
+		left = " clawsup"
+	}
+	right := fmt.Sprintf("%d waiting, %d running ", len(m.tickets), len(m.calls))
+	if m.daemon == nil {
+		right = "no connection "
+	}
+	if who := visible.Line(m.me.Name + " (" + m.me.Role + ")"); m.me.Role != "" && columns(left+" "+who+right)+2 < m.width {
+		right = who + "  " + right
+	}
+	gap := max(1, m.width-columns(left)-columns(right))
+	return styleBar.Render(cut(left+strings.Repeat(" ", gap)+right, m.width))
+}
+
+func (m *model) bodyRows() []string {
+	l := m.layout()
+	list, text := m.listRows(l), m.textRows(l)
+	var rows []string
+	if l.side {
+		list = fill(list, l.list)
+		text = fill(append([]string{m.rule(l, l.text)}, text...), l.list)
+		for i := range list {
+			pad := strings.Repeat(" ", max(0, l.panel-lipgloss.Width(list[i])))
+			rows = append(rows, list[i]+pad+styleFaint.Render("|")+text[i])
+		}
+	} else {
+		rows = append(fill(list, l.list), m.rule(l, m.width))
+		rows = append(rows, fill(text, l.room)...)
+	}
+	if m.form != nil {
+		rows = append(rows, m.formRows()...)
+	}
+	return rows
+}
+
+// listRows are the tickets and calls around the selected one.
+func (m *model) listRows(l layout) []string {
+	total, row := len(m.tickets)+len(m.calls), max(0, m.row())
+	if total == 0 {
+		return []string{styleFaint.Render(cut("  nothing waits", l.panel))}
+	}
+	from := max(0, min(row-l.list/2, total-l.list))
+	var rows []string
+	for i := from; i < min(total, from+l.list); i++ {
+		mark := "  "
+		if i == row {
+			mark = "> "
+		}
+		text := ""
+		if i < len(m.tickets) {
+			text = ticketRow(&m.tickets[i], m.now(), l.panel)
+		} else {
+			text = callRow(&m.calls[i-len(m.tickets)], m.now(), l.panel)
+		}
+		text = cut(mark+text, l.panel)
+		switch {
+		case i == row:
+			text = styleChosen.Render(text)
+		case i >= len(m.tickets):
+			text = styleGood.Render(text)
+		}
+		rows = append(rows, text)
+	}
+	return rows
+}
+
+// ticketRow is a ticket in one line. Nothing can be answered from it.
+func ticketRow(t *approval.Ticket, now time.Time, width int) string {
+	text := fmt.Sprintf("%-8s %6s", t.ID, Span(t.Expires.Sub(now)))
+	if width >= 60 {
+		text += fmt.Sprintf("  %-11s", t.Effect)
+	}
+	if t.Quorum > 1 {
+		text += fmt.Sprintf(" %d/%d", yeses(t), t.Quorum)
+	}
+	if t.Count > 1 {
+		text += fmt.Sprintf(" x%d", t.Count)
+	}
+	subject := visible.Line(t.Target)
+	for _, f := range t.Facts {
+		if f.Name == "command" && subject == "" {
+			subject = visible.Line(f.Value)
+			if words, err := split(f.Value); err == nil {
+				subject = spell(words)
+			}
+		}
+	}
+	if t.Skill != "" {
+		subject = visible.Text(t.Skill) + ": " + subject
+	}
+	return text + "  " + subject
+}
+
+func callRow(c *api.Call, now time.Time, _ int) string {
+	return fmt.Sprintf("%-8s %6s  %s", "running", Span(now.Sub(c.Started)), visible.Line(c.Command))
+}
+
+// rule is the line above the text: what part of it is shown.
+func (m *model) rule(l layout, width int) string {
+	lines := len(m.text())
+	text := "--- all of it "
+	if lines > l.room {
+		text = fmt.Sprintf("--- lines %d to %d of %d ", m.top+1, min(lines, m.top+l.room), lines)
+	}
+	t := m.ticket()
+	switch {
+	case t == nil:
+		text = "---"
+	case lines > l.room && !m.whole[version(t)]:
+		text += "--- space: read on "
+	case lines > l.room:
+		text += "--- read "
+	}
+	text = cut(text, width)
+	return styleFaint.Render(text + strings.Repeat("-", max(0, width-columns(text))))
+}
+
+func (m *model) textRows(l layout) []string {
+	lines := m.text()
+	top := max(0, min(m.top, len(lines)-l.room))
+	var rows []string
+	for _, line := range lines[top:min(len(lines), top+l.room)] {
+		rows = append(rows, tones[line.tone].Render(line.text))
+	}
+	return rows
+}
+
+// formRows are the form's, the one that takes keys marked.
+func (m *model) formRows() []string {
+	f := m.form
+	rows := []string{styleTitle.Render(cut("--- "+f.title+" ", m.width)) + styleFaint.Render(strings.Repeat("-", max(0, m.width-columns(f.title)-5)))}
+	for i := range f.fields {
+		field := &f.fields[i]
+		mark := "  "
+		if i == f.at {
+			mark = "> "
+		}
+		rows = append(rows, cut(mark+field.name+":", m.width))
+		if field.choices != nil {
+			text := "< " + visible.Line(field.choices[field.chosen]) + " >"
+			if len(field.choices) == 1 {
+				text = visible.Line(field.choices[0])
+			}
+			for _, w := range wrap(text, m.width-4) {
+				rows = append(rows, "    "+w)
+			}
+			continue
+		}
+		field.input.SetWidth(max(4, m.width-6))
+		rows = append(rows, "    "+field.input.View())
+	}
+	for _, w := range wrap("enter "+f.does+", esc leaves it, tab goes to the next line", m.width) {
+		rows = append(rows, styleFaint.Render(w))
+	}
+	return rows
+}
+
+func (m *model) helpRows() []string {
+	var rows []string
+	for _, b := range bindings {
+		keys := strings.Join(b.keys, " ")
+		if m.width < narrow {
+			rows = append(rows, styleTitle.Render(cut(keys, m.width)))
+			for _, w := range wrap(b.what, m.width-2) {
+				rows = append(rows, "  "+w)
+			}
+			continue
+		}
+		for _, w := range wrap(b.what, m.width-17) {
+			rows = append(rows, styleTitle.Render(fmt.Sprintf(" %-15s", keys))+" "+w)
+			keys = ""
+		}
+	}
+	rows = append(rows, "")
+	for _, w := range wrap(fmt.Sprintf("A key answers a ticket only after it stood still for %v and was read to its end.", Settle), m.width-1) {
+		rows = append(rows, " "+w)
+	}
+	return rows
+}
+
+func (m *model) watchRows() []string {
+	w := m.watch
+	head := "--- " + visible.Line(w.call.ID+" "+w.call.Command) + " "
+	rows := []string{styleTitle.Render(cut(head, m.width))}
+	rows = append(rows, w.rows(m.width, max(1, m.height-5))...)
+	rows = fill(rows, m.height-4)
+	state := "follows what it writes; ! is standard error"
+	if w.missed > 0 {
+		state = fmt.Sprintf("follows; %d lines are not kept", w.missed)
+	}
+	if w.back > 0 {
+		state = fmt.Sprintf("%d rows above the end", w.back)
+	}
+	if w.over != "" {
+		state = w.over
+	}
+	return append(rows, styleFaint.Render(cut("--- "+state, m.width)))
+}
+
+func (m *model) noticeRow() string {
+	if m.alarm {
+		return styleAlarm.Render(cut(m.notice, m.width))
+	}
+	return styleGood.Render(cut(m.notice, m.width))
+}
+
+// keysRow names the keys that do something now, as many as fit.
+func (m *model) keysRow() string {
+	var names []string
+	switch {
+	case m.help:
+		names = []string{"any key closes this"}
+	case m.form != nil:
+		names = []string{"enter " + m.form.does, "esc leaves"}
+	case m.watch != nil:
+		names = []string{"k kill", "q back", "up down"}
+	default:
+		for _, b := range bindings {
+			if b.name != "" {
+				names = append(names, b.name)
+			}
+		}
+	}
+	text := " " + strings.Join(names, "  ")
+	if columns(text) > m.width { // the first letters, and where to read more
+		text = " a g d c w  space more  ? help  q"
+		if m.help || m.form != nil || m.watch != nil {
+			text = " " + names[len(names)-1]
+		}
+	}
+	return styleFaint.Render(cut(text, m.width))
+}
