@@ -45,7 +45,7 @@ func groups() []group {
 		{"Run", []*command{runSkillCommand(), runCommand()}},
 		{"Watch", []*command{psCommand(), stopCommand(), auditCommand()}},
 		{"Decide", []*command{grantCommand(), explainCommand()}},
-		{"Administer", []*command{agentCommand(), sessionCommand(), lockdownCommand(), unlockCommand(), profileCommand(), doctorCommand(), versionCommand(), helpCommand()}},
+		{"Administer", []*command{agentCommand(), sessionCommand(), lockdownCommand(), unlockCommand(), configCommand(), profileCommand(), doctorCommand(), versionCommand(), helpCommand()}},
 	}
 }
 
