@@ -52,7 +52,7 @@ func run() int {
 		return 1
 	}
 	err = boxed.Serve(packet.New(os.NewFile(socketFD, "clawsupd")), boxed.IdleLimit)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if !errors.Is(err, io.EOF) {
 		fmt.Fprintln(os.Stderr, "clawsup-egress:", err)
 		return 1
 	}

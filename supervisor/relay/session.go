@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/clawsup/clawsup/supervisor/relay/packet"
+)
+
+// Bounds of what a helper may ask for, and of its silence.
+const (
+	PerSecond    = 256 // connections
+	burst        = 2 * packet.PerRelay
+	maxDials     = 64 // at work at once
+	pingInterval = 5 * time.Second
+)
+
+// session is one run of the helper, from its start to its end. Everything that
+// it says is taken for hostile.
+type session struct {
+	helper *Helper
+	conn   *packet.Conn
+	dials  chan struct{} // one for each at work
+
+	mu     sync.Mutex
+	probes map[int]chan error // mu; nil once it has ended
+}
+
+func newSession(h *Helper, conn *packet.Conn) *session {
+	return &session{helper: h, conn: conn, dials: make(chan struct{}, maxDials), probes: map[int]chan error{}}
+}
+
+// serve reads what the helper says until that makes no sense, or it is silent
+// for too long, or ctx ends.
+func (s *session) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	pongs := make(chan int, 1)
+	var guards sync.WaitGroup
+	guards.Go(func() { s.ping(ctx, cancel, pongs) })
+	guards.Go(func() { // whatever ends ctx ends the reading
+		<-ctx.Done()
+		_ = s.conn.Close()
+	})
+	cancel(s.read(pongs))
+	guards.Wait()
+	s.end()
+	return context.Cause(ctx)
+}
+
+func (s *session) read(pongs chan<- int) error {
+	rate := bucket{last: time.Now(), left: burst}
+	for {
+		var w packet.Word
+		file, err := s.conn.Receive(&w)
+		if err != nil {
+			return err
+		}
+		if file != nil {
+			return errors.Join(fmt.Errorf("%w: it sent a descriptor", packet.ErrPacket), file.Close())
+		}
+		switch {
+		case w.Kind == packet.Dial && !rate.take(time.Now()):
+			return fmt.Errorf("it asked for more than %d connections a second", PerSecond)
+		case w.Kind == packet.Dial:
+			err = s.dial(w)
+		case w.Kind == packet.Probed && len(w.Detail) <= packet.MaxDetail:
+			err = s.probed(w)
+		case w.Kind == packet.Pong:
+			select {
+			case pongs <- w.ID:
+			default:
+				err = fmt.Errorf("%w: a pong that nobody asked for", packet.ErrPacket)
+			}
+		default:
+			err = fmt.Errorf("%w: word %d", packet.ErrPacket, w.Kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// ping asks for a sign of life, and ends the session when there is none by the
+// time of the next.
+func (s *session) ping(ctx context.Context, end context.CancelCauseFunc, pongs <-chan int) {
+	tick := time.NewTicker(s.helper.interval)
+	defer tick.Stop()
+	for id := 1; ; id++ {
+		if err := s.conn.Send(packet.Order{Kind: packet.Ping, ID: id}, nil); err != nil {
+			end(err)
+			return
+		}
+		answered := false
+		for ticked := false; !ticked; {
+			select {
+			case <-ctx.Done():
+				return
+			case got := <-pongs:
+				if got != id || answered {
+					end(fmt.Errorf("%w: pong %d to ping %d", packet.ErrPacket, got, id))
+					return
+				}
+				answered = true
+			case <-tick.C:
+				ticked = true
+			}
+		}
+		if !answered {
+			end(fmt.Errorf("it did not answer within %v", s.helper.interval))
+			return
+		}
+	}
+}
+
+// dial makes the peer of a connection, of a relay that the helper was given.
+func (s *session) dial(w packet.Word) error {
+	r, given := s.helper.relay(w.Relay)
+	if !given {
+		return fmt.Errorf("%w: relay %d was never given to it", packet.ErrPacket, w.Relay)
+	}
+	s.dials <- struct{}{} // none of those at work waits for anything but the helper, and that not for long
+	go func() {
+		defer func() { <-s.dials }()
+		answer := packet.Order{Kind: packet.Refuse, ID: w.ID}
+		var peer *os.File
+		if r != nil { // nil: closed meanwhile
+			if file, err := r.connect(); err == nil {
+				peer, answer.Kind = file, packet.Peer
+				defer file.Close()
+			}
+		}
+		if err := s.conn.Send(answer, peer); err != nil {
+			_ = s.conn.Close() // it doesn't read what it asked for
+		}
+	}()
+	return nil
+}
+
+// probe has a connecting socket asked.
+func (s *session) probe(ctx context.Context, id int, o packet.Order, socket *os.File) error {
+	answer := make(chan error, 1)
+	s.mu.Lock()
+	ended := s.probes == nil
+	if !ended {
+		s.probes[id] = answer
+	}
+	s.mu.Unlock()
+	if ended {
+		return ErrNotRunning
+	}
+	defer func() {
+		s.mu.Lock()
+		if s.probes != nil {
+			s.probes[id] = nil // known, and no more awaited
+		}
+		s.mu.Unlock()
+	}()
+	if err := s.conn.Send(o, socket); err != nil {
+		return err
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *session) probed(w packet.Word) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answer, known := s.probes[w.ID]
+	if !known {
+		return fmt.Errorf("%w: an answer to probe %d", packet.ErrPacket, w.ID)
+	}
+	delete(s.probes, w.ID)
+	switch {
+	case answer == nil: // too late
+	case w.OK:
+		answer <- nil
+	default:
+		answer <- &NotReadyError{w.Detail}
+	}
+	return nil
+}
+
+// end tells everybody who still waits.
+func (s *session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, answer := range s.probes {
+		if answer != nil {
+			answer <- ErrNotRunning
+		}
+	}
+	s.probes = nil
+}
+
+// bucket bounds a rate.
+type bucket struct {
+	last time.Time
+	left float64
+}
+
+func (b *bucket) take(now time.Time) bool {
+	b.left = min(b.left+now.Sub(b.last).Seconds()*PerSecond, burst)
+	b.last = now
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
+}

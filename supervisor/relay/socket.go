@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// backlog is how many connections wait while the helper is started again.
+const backlog = 128
+
+// ErrNoFamily says that this host, or this namespace, has no such addresses.
+var ErrNoFamily = errors.New("no addresses of this family")
+
+// Listen makes a listening TCP socket at an address, in the calling thread's
+// network namespace.
+func Listen(at netip.AddrPort) (*os.File, error) {
+	return open("listen at", at, func(fd int, to unix.Sockaddr) error {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return err
+		}
+		if err := unix.Bind(fd, to); err != nil {
+			return err
+		}
+		return unix.Listen(fd, backlog)
+	})
+}
+
+// Connect makes a TCP socket that is on its way to an address, in the calling
+// thread's network namespace. It does not wait until it gets there.
+func Connect(to netip.AddrPort) (*os.File, error) {
+	return open("connect to", to, func(fd int, to unix.Sockaddr) error {
+		err := unix.Connect(fd, to)
+		if errors.Is(err, unix.EINPROGRESS) {
+			return nil
+		}
+		return err
+	})
+}
+
+func open(what string, at netip.AddrPort, use func(fd int, to unix.Sockaddr) error) (*os.File, error) {
+	fail := func(err error) error {
+		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
+			err = fmt.Errorf("%w: %w", ErrNoFamily, err)
+		}
+		return fmt.Errorf("%s %v: %w", what, at, err)
+	}
+	family, address := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()})
+	if at.Addr().Is4() {
+		family, address = unix.AF_INET, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fail(err)
+	}
+	if family == unix.AF_INET6 {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	}
+	if err == nil {
+		err = use(fd, address)
+	}
+	if err != nil {
+		return nil, errors.Join(fail(err), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), at.String()), nil
+}
