@@ -53,25 +53,37 @@ help: ## list the targets
 deps: ## install what building needs (apt, root); nothing when it is there
 	@packaging/deps --go $(DEPS_BUILD)
 
+# the ones that take orders, and those that nobody starts by hand
+OPERATED := $(patsubst cmd/%,bin/%,$(wildcard cmd/clawsup cmd/clawsupd))
+STARTED  := $(patsubst cmd/%,bin/%,$(wildcard cmd/clawsup-init cmd/clawsup-inspect cmd/clawsup-egress))
+
 .PHONY: build
-build: deps ## build bin/clawsup, bin/clawsup-init and bin/clawsup-inspect
+build: deps ## build clawsup and its programs into bin/
 	@mkdir -p bin
-	CGO_ENABLED=1 go build $(STAMP) -o bin/clawsup ./cmd/clawsup
-	CGO_ENABLED=0 go build $(STRIP) -o bin/ ./cmd/clawsup-init ./cmd/clawsup-inspect
+	CGO_ENABLED=1 go build $(STAMP) -o bin/ $(OPERATED:bin/%=./cmd/%)
+	CGO_ENABLED=0 go build $(STRIP) -o bin/ $(STARTED:bin/%=./cmd/%)
+
+# Where units are looked for, below /usr and /usr/local (systemd.unit(5)).
+UNITS := $(notdir $(wildcard packaging/systemd/*))
 
 .PHONY: install
-install: build ## install below $(DESTDIR)$(PREFIX)
+install: build ## install below $(DESTDIR)$(PREFIX), with units; enables nothing
 	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/bin' bin/clawsup
-	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/lib/clawsup' bin/clawsup-init bin/clawsup-inspect
+	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/lib/clawsup' $(filter-out bin/clawsup,$(OPERATED)) $(STARTED)
 	rm -rf '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
 	install -d -m 0755 '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
 	cp -R --preserve=mode skills/examples/*/ '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
 	install -D -m 0644 -t '$(DESTDIR)$(PREFIX)/share/clawsup' packaging/clawsup.toml
 	bin/clawsup profile schema >'$(DESTDIR)$(PREFIX)/share/clawsup/profile.schema.json'
+	install -D -m 0644 -t '$(DESTDIR)$(PREFIX)/lib/systemd/system' $(UNITS:%=packaging/systemd/%)
+	sed -i 's,/usr/local/,$(PREFIX)/,g' $(UNITS:%='$(DESTDIR)$(PREFIX)/lib/systemd/system/%')
+	install -D -m 0644 -t '$(DESTDIR)$(PREFIX)/lib/sysusers.d' packaging/sysusers.d/clawsup.conf
+	install -D -m 0644 -t '$(DESTDIR)$(PREFIX)/lib/tmpfiles.d' packaging/tmpfiles.d/clawsup.conf
 
 .PHONY: uninstall
 uninstall: ## remove what install put there
-	rm -f '$(DESTDIR)$(PREFIX)/bin/clawsup'
+	rm -f '$(DESTDIR)$(PREFIX)/bin/clawsup' '$(DESTDIR)$(PREFIX)'/lib/{sysusers,tmpfiles}.d/clawsup.conf
+	rm -f $(UNITS:%='$(DESTDIR)$(PREFIX)/lib/systemd/system/%')
 	rm -rf '$(DESTDIR)$(PREFIX)/lib/clawsup' '$(DESTDIR)$(PREFIX)/share/clawsup'
 
 .PHONY: demo
