@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/clawsup/clawsup/profiles"
 )
@@ -42,4 +43,14 @@ func FromProfile(p *profiles.Loaded) []Rule {
 		Effect: SecretUse, Decision: profiles.Deny,
 		Name: fmt.Sprintf("profile %s names no secret", profile.Name), Origin: p.Source,
 	})
+}
+
+// AtLeast gives rules that take at least so many people each, as a
+// configuration may want of every profile.
+func AtLeast(quorum int, rules []Rule) []Rule {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		rules[i].Quorum = max(rules[i].Quorum, quorum)
+	}
+	return rules
 }

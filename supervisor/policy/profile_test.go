@@ -58,6 +58,14 @@ func TestFromProfile(t *testing.T) {
 	}
 }
 
+func TestAtLeast(t *testing.T) {
+	rules := []Rule{{Effect: Exec, Decision: profiles.Ask}, {Effect: FSModify, Decision: profiles.Ask, Quorum: 3}}
+	more := AtLeast(2, rules)
+	if more[0].Quorum != 2 || more[1].Quorum != 3 || rules[0].Quorum != 0 {
+		t.Errorf("%+v of %+v", more, rules)
+	}
+}
+
 func TestExplain(t *testing.T) {
 	rules := []Rule{
 		{Effect: FSModify, Decision: profiles.Allow, Name: "profile p", Origin: "/etc/p.toml"},
