@@ -197,11 +197,6 @@ func (r *relay) newCopier() func(src, dst, n int) (int64, error) {
 		if err != nil || got == 0 {
 			return 0, err
 		}
-		if r.watch >= 0 {
-			if _, err := unix.Write(r.watch, buf[:got]); errors.Is(err, unix.EPIPE) {
-				r.blind()
-			}
-		}
 		for done := 0; done < got; {
 			put, err := retry(dst, unix.POLLOUT, func() (int, error) { return unix.Write(dst, buf[done:got]) })
 			if err == nil && put == 0 {
@@ -211,6 +206,13 @@ func (r *relay) newCopier() func(src, dst, n int) (int64, error) {
 				return int64(done), err
 			}
 			done += put
+		}
+		// After the bytes themselves: who reads them back from a file takes
+		// what comes here as the word that they are there.
+		if r.watch >= 0 {
+			if _, err := unix.Write(r.watch, buf[:got]); errors.Is(err, unix.EPIPE) {
+				r.blind()
+			}
 		}
 		return int64(got), nil
 	}
