@@ -3,6 +3,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 )
@@ -95,6 +96,9 @@ func travelling(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
 		return e
+	}
+	if errors.Is(err, context.Canceled) {
+		return &Error{Code: CodeStopped, Message: "the daemon ends, or the client went away"}
 	}
 	return &Error{Code: CodeInternal, Message: err.Error()}
 }

@@ -76,6 +76,11 @@ func (s *splitter) took(n int, from sender, files []int) error {
 		return &Error{Code: CodeRequest, Message: "a frame came from two senders",
 			Hint: "each frame must be written by one process"}
 	}
+	// those of a frame whose end came with the beginning of the next, and its own
+	if len(s.files)+len(files) > 2*streams {
+		closeAll(files)
+		return &Error{Code: CodeRequest, Message: "too many descriptors came", Hint: "a frame has three, or none"}
+	}
 	s.from = from
 	s.early = len(s.files)
 	s.files = append(s.files, files...)
