@@ -28,7 +28,15 @@ type Supervisor struct {
 
 // Open makes the host ready and removes what killed processes left. The
 // caller is root.
-func Open(ctx context.Context, config Config) (*Supervisor, error) {
+func Open(ctx context.Context, config Config) (*Supervisor, error) { return open(ctx, config, false) }
+
+// OpenDaemon is Open for a process that stays in the control group it was
+// started in, and whose agents outlive it: see runtime.Config.
+func OpenDaemon(ctx context.Context, config Config) (*Supervisor, error) {
+	return open(ctx, config, true)
+}
+
+func open(ctx context.Context, config Config, hold bool) (*Supervisor, error) {
 	if err := os.MkdirAll(config.StateDir, 0o755); err != nil {
 		return nil, &runtime.Error{Step: runtime.StepSpec, Err: err}
 	}
@@ -38,7 +46,7 @@ func Open(ctx context.Context, config Config) (*Supervisor, error) {
 	}
 	host, err := runtime.Open(ctx, runtime.Config{
 		RunDir: config.RunDir, Init: config.Init, Group: config.CgroupParent,
-		UIDBase: config.UIDBase, Slots: config.Slots,
+		UIDBase: config.UIDBase, Slots: config.Slots, Hold: hold,
 	})
 	if err != nil {
 		return nil, errors.Join(err, share.Close())

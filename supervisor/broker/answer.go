@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/clawsup/clawsup/profiles"
+	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/audit"
+	"github.com/clawsup/clawsup/supervisor/policy"
+	"github.com/clawsup/clawsup/supervisor/redact"
+)
+
+func (b *Broker) ticketList(_ context.Context, _ client, r *api.Request) (any, error) {
+	f, err := params[api.TicketFilter](r)
+	if err != nil {
+		return nil, err
+	}
+	list := b.book.List(f.All)
+	if n := len(list); n > maxListed {
+		list = list[n-maxListed:]
+	}
+	for i := range list { // whole in ticket.show, and as they are told by ticket.watch
+		if f.All && list[i].State != approval.Pending {
+			list[i].Facts = nil
+		}
+	}
+	return list, nil
+}
+
+func (b *Broker) ticketShow(_ context.Context, _ client, r *api.Request) (any, error) {
+	ref, err := params[api.TicketRef](r)
+	if err != nil {
+		return nil, err
+	}
+	t, err := b.book.Show(ref.Ticket)
+	return t, ticketError(err)
+}
+
+// ticketWatch tells every change of a ticket until the client has enough.
+func (b *Broker) ticketWatch(ctx context.Context, _ client, r *api.Request) (any, error) {
+	changes := b.book.Watch(ctx)
+	for _, t := range b.book.List(false) {
+		if err := r.Send(ctx, api.TicketChanged, t); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.Send(ctx, api.Ready, api.Nothing{}); err != nil {
+		return nil, err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case t, ok := <-changes:
+			if !ok {
+				return nil, failf(api.CodeStopped, "the watcher was too slow; begin again")
+			}
+			if err := r.Send(ctx, api.TicketChanged, t); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// ticketAnswer takes a person's answer. Everything that says who it is comes
+// from the socket and the roles.
+func (b *Broker) ticketAnswer(ctx context.Context, who client, r *api.Request) (any, error) {
+	a, err := params[approval.Answer](r)
+	if err != nil {
+		return nil, err
+	}
+	if len(a.Reason) > maxReason {
+		return nil, failf(api.CodeParams, "the reason has %d bytes, more than %d", len(a.Reason), maxReason)
+	}
+	from := approval.Who{UID: who.uid, Name: who.user, Role: who.role, Via: who.door.name()}
+	if a.Verdict == approval.Change {
+		return b.changed(ctx, who, from, a)
+	}
+	t, err := b.book.Answer(from, a)
+	if err != nil {
+		b.refusedAnswer(ctx, who, a, err)
+		return nil, ticketError(err)
+	}
+	return api.Answered{Ticket: t}, b.recordAnswer(ctx, who, &t, a)
+}
+
+// recordAnswer writes the receipt of an answer. It is durable before who
+// answered is told, and before the call goes on in carry: that one writes its
+// own decision.
+func (b *Broker) recordAnswer(ctx context.Context, who client, t *approval.Ticket, a approval.Answer) error {
+	r := act(who, "answer "+string(a.Verdict),
+		audit.Fact{Name: factTicket, Value: t.ID},
+		audit.Fact{Name: "state", Value: string(t.State)},
+		audit.Fact{Name: factReason, Value: redact.Text(a.Reason)},
+		audit.Fact{Name: factFrom, Value: who.door.name()})
+	r.Plan = t.Plan
+	if len(t.Calls) > 0 {
+		r.Call = t.Calls[0]
+	}
+	if err := b.record(context.WithoutCancel(ctx), r); err != nil {
+		b.logFailed(err)
+		return err
+	}
+	return nil
+}
+
+// refusedAnswer writes down an answer that came too late, twice, or from
+// somebody who may not.
+func (b *Broker) refusedAnswer(ctx context.Context, who client, a approval.Answer, why error) {
+	_ = b.record(context.WithoutCancel(ctx), act(who, "answer refused",
+		audit.Fact{Name: factTicket, Value: cut(a.Ticket, 64)}, audit.Fact{Name: factReason, Value: cut(why.Error(), 512)}))
+}
+
+// changed plans a call in other words, closes the ticket that asked about the
+// first, and asks about the second. Three records stay: the first ticket, the
+// answer with the new words, the second ticket.
+func (b *Broker) changed(ctx context.Context, who client, from approval.Who, a approval.Answer) (any, error) {
+	old, err := b.book.Show(a.Ticket)
+	if err != nil {
+		return nil, ticketError(err)
+	}
+	if len(old.Calls) != 1 {
+		return nil, failf(api.CodeParams, "ticket %s stands for %d calls: only one call alone can be changed; deny it with a reason", old.ID, len(old.Calls))
+	}
+	if len(a.Args) == 0 && a.Workspace == nil {
+		return nil, failf(api.CodeParams, "a change has new arguments or another workspace")
+	}
+	c, err := b.calls.find(old.Calls[0], func(*call) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	s := c.request
+	if len(a.Args) > 0 {
+		s.Args = a.Args
+	}
+	if a.Workspace != nil {
+		s.Workspace = *a.Workspace
+	}
+	p, rules, err := b.resolve(ctx, c, &s)
+	if err != nil {
+		return nil, failf(api.CodeParams, "the changed call can't be planned: %v", err)
+	}
+	verdict := policy.Verdict{Decision: profiles.Ask, Rule: old.Rule, Quorum: old.Quorum}
+	q := b.question(c, p, verdict)
+	t, err := b.book.Answer(from, a)
+	if err != nil {
+		b.refusedAnswer(ctx, who, a, err)
+		return nil, errors.Join(ticketError(err), p.Close())
+	}
+	if err := b.recordAnswer(ctx, who, &t, a); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	c.mu.Lock()
+	c.request.Args, c.request.Workspace = s.Args, s.Workspace
+	c.mu.Unlock()
+	id, err := b.book.AskChanged(ctx, t.ID, q)
+	if err != nil {
+		return nil, errors.Join(ticketError(err), b.book.FailChange(t.ID, err.Error()), p.Close())
+	}
+	c.next <- change{p, rules, id}
+	c.update(func(v *api.Call) { v.Command = command(&s) })
+	next, err := b.book.Show(id)
+	if err != nil {
+		return nil, ticketError(err)
+	}
+	return api.Answered{Ticket: t, Next: &next}, nil
+}
+
+func (b *Broker) grantList(context.Context, client, *api.Request) (any, error) {
+	return b.book.Grants(), nil
+}
+
+func (b *Broker) grantRevoke(ctx context.Context, who client, r *api.Request) (any, error) {
+	ref, err := params[api.GrantRef](r)
+	if err != nil {
+		return nil, err
+	}
+	why := "revoked by " + who.String()
+	if ref.Reason != "" {
+		why += ": " + cut(ref.Reason, maxReason)
+	}
+	g, err := b.book.Revoke(ref.Grant, why)
+	if err != nil {
+		return nil, ticketError(err)
+	}
+	return g, b.record(ctx, act(who, "revoke grant", audit.Fact{Name: factGrant, Value: g.ID}, audit.Fact{Name: factReason, Value: ref.Reason}))
+}
+
+// ticketCodes are what errors of tickets and grants are to a client.
+var ticketCodes = []struct {
+	err  error
+	code api.Code
+}{
+	{approval.ErrUnknown, api.CodeNotFound},
+	{approval.ErrAmbiguous, api.CodeNotFound},
+	{approval.ErrConflict, api.CodeConflict},
+	{approval.ErrOver, api.CodeOver},
+	{approval.ErrRole, api.CodeDenied},
+	{approval.ErrRequester, api.CodeDenied},
+	{approval.ErrTwice, api.CodeDenied},
+	{approval.ErrInvalid, api.CodeParams},
+	{approval.ErrLocked, api.CodeLocked},
+	{approval.ErrFull, api.CodeFull},
+	{approval.ErrFlood, api.CodeFlood},
+	{approval.ErrClosed, api.CodeStopped},
+}
+
+// ticketError gives an error of package approval its code.
+func ticketError(err error) error {
+	for _, c := range ticketCodes {
+		if errors.Is(err, c.err) {
+			return failf(c.code, "%v", err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/clawsup/clawsup/supervisor"
+	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/audit"
+	"github.com/clawsup/clawsup/supervisor/relay"
+	"github.com/clawsup/clawsup/supervisor/session"
+	"github.com/clawsup/clawsup/supervisor/systemd"
+)
+
+// Options are what the process gives.
+type Options struct {
+	Config  string // file; empty: the default one
+	Version string
+	// Listeners are sockets that systemd has opened, and what its descriptor
+	// store kept, by name: approval, admin, and those of package agent.
+	Given map[string][]*os.File
+}
+
+// Broker is a running daemon.
+type Broker struct {
+	options Options
+	started time.Time
+
+	supervisor *supervisor.Supervisor
+	log        *audit.Log
+	book       *approval.Book
+	sessions   *session.Store
+	queue      *queue
+	rates      *rates
+	calls      *register
+	relay      *relay.Helper
+	doors      []*door
+	generation atomic.Pointer[Generation]
+
+	ctx       context.Context // of all calls
+	cancel    context.CancelCauseFunc
+	working   sync.WaitGroup // calls
+	accepting sync.Mutex     // see accept
+
+	reloading sync.Mutex // one reload, lockdown or unlock at a time
+
+	mu       sync.Mutex
+	agents   map[string]resident // mu
+	logError error                   // mu; why the log could not be written the last time
+	locked   string                  // mu; why there is a lockdown; empty: there is none
+	lockedAt time.Time               // mu
+}
+
+// Open makes everything ready and ends what a killed daemon left open. The
+// caller is root, and alone: the log is locked.
+func Open(ctx context.Context, o Options) (_ *Broker, err error) {
+	g, err := load(o.Config, 1)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		options: o, started: time.Now(), rates: newRates(), calls: newRegister(),
+		agents: map[string]resident{},
+	}
+	b.ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	b.generation.Store(g)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.Close())
+		}
+	}()
+	c := &g.Config
+	if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
+		return nil, err
+	}
+	// The log first: its lock says that no other clawsupd is at work here.
+	if err := b.openLog(c); err != nil {
+		return nil, err
+	}
+	if b.supervisor, err = supervisor.OpenDaemon(ctx, *c); err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{b.spoolDir(), b.agentDir("")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if b.sessions, err = session.Open(filepath.Join(c.StateDir, "sessions"), session.Options{
+		Expiry: time.Duration(c.Sessions.Expiry), Max: int64(c.Sessions.Max), Count: c.Sessions.Count,
+		UID: b.sessionUID(), GID: b.sessionUID(),
+	}); err != nil {
+		return nil, err
+	}
+	if b.book, err = approval.Open(filepath.Join(c.StateDir, "approvals"), bookOptions(g)); err != nil {
+		return nil, err
+	}
+	b.queue = newQueue(b.bounds(g))
+	if err := b.replay(ctx, time.Duration(c.Calls.Keep)); err != nil {
+		return nil, fmt.Errorf("the log of the last run: %w", err)
+	}
+	if l := b.book.Locked(); l != nil {
+		b.locked, b.lockedAt = cmp.Or(l.Reason, "no reason was given"), l.At
+	}
+	if err := b.record(ctx, generationReceipt(g, "started", o.Version)); err != nil {
+		return nil, err
+	}
+	if b.relay, err = relay.Open(relay.Options{
+		Supervisor: b.supervisor, Dir: filepath.Join(c.RunDir, "egress"),
+		Report: func(err error) { logrus.WithError(err).Warn("clawsup-egress is started again") },
+	}); err != nil {
+		return nil, err
+	}
+	if err := b.openDoors(); err != nil {
+		return nil, err
+	}
+	return b, b.openAgents(ctx)
+}
+
+func (b *Broker) openLog(c *supervisor.Config) error {
+	key, err := audit.LoadKey(c.Audit.Key)
+	if err != nil {
+		return fmt.Errorf("the key that signs receipts: %w", err)
+	}
+	b.log, err = audit.Open(audit.Options{Dir: c.Audit.Dir, Anchor: c.Audit.Anchor, Key: key, Segment: int64(c.Audit.Segment)})
+	if err != nil {
+		return fmt.Errorf("the log of receipts: %w", err)
+	}
+	return nil
+}
+
+func (b *Broker) auditDir() string { return b.generation.Load().Config.Audit.Dir }
+
+// sessionUID owns the files of sessions on the host: an id of the first slot
+// that no box ever maps, so that neither the host nor a box has a process of it.
+func (b *Broker) sessionUID() int { return b.supervisor.Config.UIDBase + 1 }
+
+// bounds are the queue's, by a generation.
+func (b *Broker) bounds(g *Generation) bounds {
+	c := g.Config.Calls
+	return bounds{
+		all: c.Concurrency, line: c.PerSession, skill: c.PerSkill, waiting: c.Queue,
+		agent: func(name string) (int, int) {
+			if a := g.agent(name); a != nil {
+				return a.Concurrency, a.QueueMax
+			}
+			return 0, 0
+		},
+	}
+}
+
+// rate is how many calls a minute a caller may begin.
+func (b *Broker) rate(g *Generation, name string) int {
+	if a := g.agent(name); a != nil && a.Rate > 0 {
+		return a.Rate
+	}
+	return g.Config.Calls.Rate
+}
+
+func bookOptions(g *Generation) approval.Options {
+	a := g.Config.Approvals
+	return approval.Options{
+		Expiry: time.Duration(a.Expiry), Burst: a.Burst, Every: time.Duration(a.Every),
+		Pending: a.Pending, PendingPerSession: a.PendingPerSession,
+		GrantMax: time.Duration(a.GrantMax), GrantMaxAdmin: time.Duration(a.GrantMaxAdmin),
+	}
+}
+
+// open says whether a new call may begin.
+func (b *Broker) open() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.ctx.Err() != nil:
+		return failf(api.CodeStopped, "clawsupd is going down")
+	case b.locked != "":
+		return &api.Error{Code: api.CodeLocked, Message: "there is a lockdown: " + b.locked, Hint: "a person ends it with 'clawsup unlock'"}
+	case b.logError != nil:
+		return failf(api.CodeUnavailable, "receipts can't be written, so nothing runs: %v", b.logError)
+	}
+	return nil
+}
+
+// logFailed remembers that the log can't be written: nothing new begins until
+// a receipt is on the disk again. See probeLog.
+func (b *Broker) logFailed(err error) {
+	b.mu.Lock()
+	first := b.logError == nil
+	b.logError = err
+	b.mu.Unlock()
+	if first {
+		logrus.WithError(err).Error("RECEIPTS CAN'T BE WRITTEN: no new call begins until they can; make room or mend the disk")
+	}
+}
+
+// probeLog tries whether the log can be written again.
+func (b *Broker) probeLog(ctx context.Context) {
+	b.mu.Lock()
+	failed := b.logError
+	b.mu.Unlock()
+	if failed == nil {
+		return
+	}
+	r := audit.Receipt{Kind: audit.Administration, Requester: "clawsupd", Rule: "receipts can be written again"}
+	if b.record(ctx, r) != nil {
+		return
+	}
+	b.mu.Lock()
+	b.logError = nil
+	b.mu.Unlock()
+	logrus.Warn("receipts can be written again; calls begin again")
+}
+
+// tick is how often what waits for time is looked after.
+const tick = 5 * time.Second
+
+// Serve answers on all sockets until ctx ends.
+func (b *Broker) Serve(ctx context.Context) error {
+	var all sync.WaitGroup
+	errs := make(chan error, len(b.doors))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, d := range b.doors {
+		all.Go(func() {
+			if err := b.serve(ctx, d); err != nil {
+				errs <- err
+				cancel()
+			}
+		})
+	}
+	for _, a := range b.agentList() {
+		all.Go(func() { a.Run(ctx) })
+	}
+	all.Go(func() { b.relay.Run(ctx) })
+	all.Go(func() { b.tend(ctx) })
+	all.Wait()
+	close(errs)
+	return <-errs
+}
+
+// tend looks after what only time changes.
+func (b *Broker) tend(ctx context.Context) {
+	ticks := time.NewTicker(tick)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticks.C:
+			g := b.generation.Load()
+			b.probeLog(ctx)
+			b.calls.tidy(now, time.Duration(g.Config.Calls.Keep))
+			gone, err := b.sessions.Expire()
+			if err = errors.Join(err, b.sessions.Flush()); err != nil {
+				logrus.WithError(err).Warn("sessions could not be looked after")
+			}
+			for _, id := range gone {
+				logrus.WithField("session", id).Info("its time was over; it was removed")
+			}
+		}
+	}
+}
+
+// Reload makes the next generation from the files, or says why not: then
+// nothing has changed.
+func (b *Broker) Reload(ctx context.Context) error {
+	b.reloading.Lock()
+	defer b.reloading.Unlock()
+	old := b.generation.Load()
+	g, err := load(b.options.Config, old.Number+1)
+	if err == nil {
+		if keys := old.Config.Frozen(&g.Config); len(keys) > 0 {
+			err = fmt.Errorf("what changed needs a restart: %v (systemctl restart clawsupd)", keys)
+		}
+	}
+	if err != nil {
+		_ = b.record(ctx, generationReceipt(old, "reload refused", err.Error()))
+		return err
+	}
+	if err := b.record(ctx, generationReceipt(g, "reloaded", b.options.Version)); err != nil {
+		return fmt.Errorf("the reload could not be recorded, so what was in force stays: %w", err)
+	}
+	b.generation.Store(g)
+	b.queue.set(b.bounds(g))
+	b.sessions.Reload(time.Duration(g.Config.Sessions.Expiry), int64(g.Config.Sessions.Max), g.Config.Sessions.Count)
+	b.book.Configure(bookOptions(g))
+	if _, err := b.book.Recheck(g.roles); err != nil {
+		logrus.WithError(err).Error("what a removed approver had answered could not be withdrawn")
+	}
+	b.reloadAgents(g)
+	return nil
+}
+
+// generationReceipt says what is in force from now on.
+func generationReceipt(g *Generation, what, detail string) audit.Receipt {
+	var f facts
+	f.add("detail", detail)
+	f.add("number", fmt.Sprint(g.Number))
+	for _, p := range g.sorted() {
+		if len(f) == audit.MaxFacts {
+			break
+		}
+		f.add("profile "+cut(p.Profile.Name, 40), p.Digest)
+	}
+	return audit.Receipt{Kind: audit.Generation, Requester: "clawsupd", Rule: what, Facts: f}
+}
+
+// closeLimit bounds the end of what is at work.
+const closeLimit = 15 * time.Second
+
+// Close ends all calls as supervisor-restart and gives everything up. Agents
+// that systemd keeps stay; others end.
+func (b *Broker) Close() error {
+	b.cancel(errShutdown)
+	ended := make(chan struct{})
+	go func() {
+		b.working.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(closeLimit):
+		logrus.Warn("some calls did not end in time; the next start closes them")
+	}
+	var errs []error
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	for _, a := range b.agentList() {
+		errs = append(errs, a.Leave(ctx))
+	}
+	for _, d := range b.doors {
+		errs = append(errs, d.close())
+	}
+	if b.sessions != nil {
+		errs = append(errs, b.sessions.Flush())
+	}
+	if b.book != nil {
+		errs = append(errs, b.book.Close())
+	}
+	if b.relay != nil {
+		errs = append(errs, b.relay.Close())
+	}
+	if b.supervisor != nil {
+		errs = append(errs, b.supervisor.Close())
+	}
+	if b.log != nil {
+		errs = append(errs, b.log.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// listen gives the socket that systemd opened, or makes it.
+func (b *Broker) listen(name, path string, mode os.FileMode, uid, gid int) (*net.UnixListener, error) {
+	l, err := systemd.Listener(b.options.Given[name])
+	if err != nil {
+		return nil, fmt.Errorf("socket %s from systemd: %w", name, err)
+	}
+	if l != nil {
+		return l, nil
+	}
+	return api.Listen(path, mode, uid, gid)
+}

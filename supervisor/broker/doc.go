@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package broker is clawsupd without its flags: it takes calls in, decides
+// about them, has people asked, runs them, and writes down what happened.
+//
+//	b, err := broker.Open(ctx, options)   // sweep, replay the log, open stores and sockets
+//	err = b.Serve(ctx)                    // until ctx ends
+//	err = b.Reload(ctx)                   // SIGHUP: the next generation, or what is wrong with it
+//	err = b.Close()
+//
+// # One call
+//
+// The files are in the order of a call's life:
+//
+//	door.go        four kinds of sockets; who comes through one, and what they may ask for
+//	call.go        accept, resolve, decide, ask, run: one goroutine carries a call from end to end
+//	queue.go       whose turn it is
+//	spool.go       what it reads and writes, as far as that passes here
+//	receipt.go     what is written down about it, before and after
+//	register.go    which calls there are and were
+//	answer.go      what people say to a ticket
+//	lockdown.go    the end of everything
+//	journal.go     after a restart: what the log says about the last run
+//	generation.go  configuration, profiles and roles, swapped as one
+//
+// # What is durable when
+//
+// A question is in its file and in the log before anybody is asked. A yes is
+// in the log before a box that can write anything that stays is started; for
+// one that can't, the disk works while the box is made. The outcome is in the
+// log before the caller gets its answer. If the log can't be written, nothing
+// new begins until it can.
+//
+// A call is in the log or it has not happened. Killed at any point, the daemon
+// finds at its next start which calls had been decided and not ended, and ends
+// them as supervisor-restart; their boxes were ended by clawsup-init, which
+// sees its socket close, or are swept. Tickets that were open are void: an
+// answer to one of them is refused.
+//
+// # Limits
+//
+// Output of calls whose caller passed no descriptors is kept in unnamed files
+// for ten minutes after the end, at most 64 of them, and not over a restart.
+// A watcher who is too slow misses output; a follower doesn't.
+package broker
