@@ -59,9 +59,9 @@ type Broker struct {
 
 	mu       sync.Mutex
 	agents   map[string]resident // mu
-	logError error                   // mu; why the log could not be written the last time
-	locked   string                  // mu; why there is a lockdown; empty: there is none
-	lockedAt time.Time               // mu
+	logError error               // mu; why the log could not be written the last time
+	locked   string              // mu; why there is a lockdown; empty: there is none
+	lockedAt time.Time           // mu
 }
 
 // Open makes everything ready and ends what a killed daemon left open. The
