@@ -326,6 +326,82 @@ ready.http = "http://127.0.0.1:18789/readyz"
 	}
 }
 
+// What docs/reference.md says of the configuration are the keys that there are.
+func TestReferenceHasEveryKey(t *testing.T) {
+	text, err := os.ReadFile("docs/reference.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := make(map[string]bool) // "slots", "calls.rate", "agent.user"
+	section := ""
+	_, chapter, _ := strings.Cut(string(text), "\n## Configuration\n")
+	chapter, _, _ = strings.Cut(chapter, "\n## ")
+	for line := range strings.Lines(chapter) {
+		if header, ok := strings.CutPrefix(line, "### `"); ok {
+			section = strings.Trim(header, "[]`\n") + "."
+		}
+		if cells := strings.Split(line, "|"); len(cells) > 2 {
+			for _, name := range regexp.MustCompile("`([a-z_.]+)`").FindAllStringSubmatch(cells[1], -1) {
+				documented[section+name[1]] = true
+			}
+		}
+	}
+	c := loadConfig(t, `
+[[workspace]]
+name = "x"
+path = "/srv/x"
+[agent]
+name = "x"
+command = ["/bin/true"]
+user = "daemon"
+state_dir = "/var/lib/x"
+`)
+	for _, s := range c.Settings() {
+		key := strings.Replace(s.Key, ".x.", ".", 1)
+		if !documented[key] {
+			t.Errorf("docs/reference.md does not explain %s", key)
+		}
+		delete(documented, key)
+	}
+	for key := range documented {
+		t.Errorf("docs/reference.md explains %s, which is no key", key)
+	}
+}
+
+// The units are what systemd understands, and as closed as docs/reference.md says.
+func TestUnits(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("needs systemd's tools")
+	}
+	root := t.TempDir()
+	units := filepath.Join(root, "usr/lib/systemd/system")
+	for _, tree := range []string{"/usr/lib/systemd/system", "packaging/systemd"} {
+		if err := os.CopyFS(units, os.DirFS(tree)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, program := range []string{"usr/local/lib/clawsup/clawsupd", "bin/kill"} {
+		file := filepath.Join(root, program)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verify := exec.Command(analyze, "verify", "--root="+root)
+	verify.Args = append(verify.Args, "clawsupd.service", "clawsupd-approval.socket", "clawsupd-admin.socket", "clawsup.slice")
+	out, err := verify.CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+	out, err = exec.Command(analyze, "security", "--offline=true", "--threshold=63", "packaging/systemd/clawsupd.service").CombinedOutput()
+	if err != nil {
+		t.Errorf("systemd-analyze security: %v\n%s", err, out)
+	}
+}
+
 // loadConfig reads a configuration of this text.
 func loadConfig(t *testing.T, text string) supervisor.Config {
 	t.Helper()
