@@ -97,3 +97,5 @@
 // ptrace a client, or write to its memory, is that client. Root outside a box
 // is everybody.
 package api
+
+//go:generate go test -run ^TestReference$ . -update

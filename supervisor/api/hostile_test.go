@@ -397,13 +397,14 @@ func TestTooManyBytes(t *testing.T) {
 		if _, err := io.WriteString(b, frameOf(1, "wait", long)[:600<<10]); err != nil {
 			t.Fatal(err)
 		}
-		// and one more is too much, wherever it comes
+		// and one more is too much, be it for the buffer or as a request
 		_, _ = io.WriteString(a, frameOf(2, "wait", long))
-		if got := rest(t, a); !strings.Contains(got, `"error":{"code":6,"message":"the connections of user 0 hold`) {
+		if got := readLine(t, bufio.NewReader(a)); !strings.Contains(got, `"error":{"code":6,"message":"the connections of user 0 hold`) {
 			t.Errorf("answer %q", got)
 		}
-		await(t, ended, "end")
+		a.Close()
 		b.Close()
+		await(t, ended, "end")
 	}
 	// Now all but the buffers of those that wait for their end is free again: a
 	// frame, its request, and its answer find room as soon as they are closed.
