@@ -286,7 +286,7 @@ autostart = false
 		t.Fatal("it ran")
 	}
 	// Bob is removed while the ticket is open.
-	h.configure(strings.Replace(config, `"uid:4002", `, "", 1))
+	h.configure(strings.Replace(config, `, "uid:4002"`, "", 1))
 	ask[api.Daemon](t, h.dial("admin"), api.Reload, api.Nothing{})
 	h.as(bob, nil, "approval.sock", api.TicketAnswer, yes).wants(t, "a removed approver", api.CodeDenied)
 	if h.ran() {
