@@ -10,8 +10,9 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/clawsup/clawsup/supervisor/raw"
 )
 
 // maxDepth is how deep objects and lists may be nested, the frame's own
@@ -150,39 +151,21 @@ func (s *scanner) list(t reflect.Type, depth int, path string) error {
 func (s *scanner) str() (string, error) {
 	start, escapes := s.at, false
 	for s.at++; s.text[s.at] != '"'; s.at++ {
-		if s.text[s.at] != '\\' {
-			continue
-		}
-		escapes = true
-		if s.at++; s.text[s.at] != 'u' {
-			continue
-		}
-		unit := s.unit()
-		if !utf16.IsSurrogate(unit) {
-			continue
-		}
-		if s.text[s.at+1] != '\\' || s.text[s.at+2] != 'u' {
-			return "", errors.New("a string has half a surrogate pair")
-		}
-		s.at += 2
-		if utf16.DecodeRune(unit, s.unit()) == utf8.RuneError {
-			return "", errors.New("a string has half a surrogate pair")
+		if s.text[s.at] == '\\' {
+			escapes = true
+			s.at++
 		}
 	}
 	s.at++
 	if !escapes {
 		return string(s.text[start+1 : s.at-1]), nil
 	}
+	if !raw.Exact(s.text[start:s.at]) {
+		return "", errors.New("a string has half a surrogate pair")
+	}
 	var value string
 	err := json.Unmarshal(s.text[start:s.at], &value)
 	return value, err
-}
-
-// unit reads the four digits after a \u and moves to the last of them.
-func (s *scanner) unit() rune {
-	n, _ := strconv.ParseUint(string(s.text[s.at+1:s.at+5]), 16, 16) // valid JSON has four digits here
-	s.at += 4
-	return rune(n)
 }
 
 // at extends a path, with what a stranger wrote made short and visible.

@@ -5,68 +5,121 @@
 // An argument or a file name must arrive as it was sent: encoding/json would
 // replace what is no UTF-8, and something else would be approved and run. So a
 // String is written as a JSON string where that is exact, and otherwise as an
-// object with its bytes: {"base64": "cm3/"}. Both are read.
+// object with its bytes: {"base64": "cm3/"}. Both are read. What can't be read
+// exactly is an error, and so is null.
+//
+// # Limits
+//
+// As a key of a map a String is written by encoding/json alone, which replaces.
 package raw
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
 // String is a string of any bytes.
 type String string
 
-type object struct {
-	Base64 []byte `json:"base64"`
-}
+// key is that of the object.
+const key = "base64"
 
 // MarshalJSON writes a JSON string, or an object where that would not be exact.
 func (s String) MarshalJSON() ([]byte, error) {
 	if utf8.ValidString(string(s)) {
 		return json.Marshal(string(s))
 	}
-	return json.Marshal(object{[]byte(s)})
+	return json.Marshal(map[string][]byte{key: []byte(s)})
 }
+
+var (
+	errInexact = errors.New("the string is no Unicode; write it as {\"base64\": ...}")
+	errForm    = errors.New("want a string or {\"base64\": ...}")
+)
 
 // UnmarshalJSON reads either form. A string with bytes that are no UTF-8, or
 // an escaped half of a surrogate pair, is an error: it would be changed.
 func (s *String) UnmarshalJSON(b []byte) error {
-	if len(b) > 0 && b[0] == '{' {
-		var o object
-		d := json.NewDecoder(bytes.NewReader(b))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&o); err != nil {
+	switch {
+	case len(b) > 0 && b[0] == '"':
+		if !Exact(b) {
+			return errInexact
+		}
+		var text string
+		if err := json.Unmarshal(b, &text); err != nil {
 			return err
 		}
-		*s = String(o.Base64)
+		*s = String(text)
 		return nil
+	case len(b) > 0 && b[0] == '{':
+		return s.object(b)
 	}
-	var text string
-	if err := json.Unmarshal(b, &text); err != nil {
+	return errForm
+}
+
+// object reads {"base64": "..."}, with this key alone, once, and to the letter.
+func (s *String) object(b []byte) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	var tokens [4]json.Token
+	for i := range tokens {
+		var err error
+		if tokens[i], err = d.Token(); err != nil {
+			return errForm
+		}
+	}
+	text, ok := tokens[2].(string)
+	if !ok || tokens[1] != key || tokens[3] != json.Delim('}') {
+		return errForm
+	}
+	value, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
 		return err
 	}
-	if !utf8.Valid(b) || replaced(text) > bytes.Count(b, []byte("\uFFFD"))+escaped(b) {
-		return errors.New("the string is no UTF-8; write it as {\"base64\": ...}")
-	}
-	*s = String(text)
+	*s = String(value)
 	return nil
 }
 
-// replaced counts the replacement characters that a decoded string has.
-func replaced(s string) (n int) {
-	for _, r := range s {
-		if r == utf8.RuneError {
-			n++
+// Exact says whether a valid JSON string, given with its quotes, means what
+// encoding/json makes of it: all of it is UTF-8, and no escape is half of a
+// surrogate pair (RFC 8259, section 8.2), for which it would put U+FFFD.
+func Exact(text []byte) bool {
+	if !utf8.Valid(text) {
+		return false
+	}
+	for {
+		i := bytes.IndexByte(text, '\\')
+		if i < 0 {
+			return true
+		}
+		text = text[i:]
+		first, ok := unit(text)
+		switch {
+		case !ok:
+			text = text[2:] // another escape; in valid JSON there is a byte after the backslash
+		case !utf16.IsSurrogate(first):
+			text = text[6:]
+		default:
+			second, ok := unit(text[6:])
+			if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
+				return false
+			}
+			text = text[12:]
 		}
 	}
-	return n
 }
 
-// escaped counts those that were written as an escape.
-func escaped(b []byte) int {
-	return bytes.Count(bytes.ToLower(b), []byte(`\ufffd`))
+// unit reads the escape \uXXXX at the beginning of a text, if it is one.
+func unit(text []byte) (rune, bool) {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	return rune(n), err == nil
 }
 
 // Strings gives the bytes of a list.
