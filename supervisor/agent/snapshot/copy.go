@@ -31,6 +31,7 @@ type tree struct {
 	bounds Bounds
 	count  Count
 	plain  bool // the two file systems don't share blocks
+	dry    bool // count, and copy nothing
 }
 
 // copyTree copies what the directory from holds into the empty directory to,
@@ -39,6 +40,19 @@ type tree struct {
 func copyTree(ctx context.Context, from, to int, bounds Bounds) (Count, error) {
 	t := &tree{ctx: ctx, bounds: bounds}
 	err := t.directory(from, to, 0)
+	return t.count, err
+}
+
+// Measure counts what a copy of the state directory would hold. What is over the
+// bounds is a *BoundError.
+func Measure(ctx context.Context, state string, bounds Bounds) (Count, error) {
+	fd, err := openDir(state, unix.O_PATH)
+	if err != nil {
+		return Count{}, err
+	}
+	defer unix.Close(fd)
+	t := &tree{ctx: ctx, bounds: bounds, dry: true}
+	err = t.directory(fd, -1, 0)
 	return t.count, err
 }
 
@@ -54,7 +68,7 @@ func (t *tree) directory(from, to, depth int) error {
 		t.count.Gone++
 		err = nil
 	}
-	if err != nil {
+	if err != nil || t.dry {
 		return err
 	}
 	return settle(to, &st)
@@ -96,10 +110,14 @@ func (t *tree) entry(from, to int, name string, depth int) error {
 	if t.count.Entries++; t.count.Entries > t.bounds.Entries {
 		return &BoundError{t.bounds}
 	}
-	switch kind {
-	case unix.S_IFLNK:
+	switch {
+	case t.dry && kind == unix.S_IFDIR:
+		return t.directory(fd, -1, depth+1)
+	case t.dry:
+		return t.take(min(st.Size, st.Blocks*512))
+	case kind == unix.S_IFLNK:
 		return t.link(fd, to, name, &st)
-	case unix.S_IFDIR:
+	case kind == unix.S_IFDIR:
 		if err := unix.Mkdirat(to, name, 0o700); err != nil {
 			return fmt.Errorf("mkdir: %w", err)
 		}

@@ -215,9 +215,11 @@ func TestBounds(t *testing.T) {
 	must(t, err)
 	must(t, errors.Join(sparse.Truncate(1<<40), sparse.Close()))
 	for _, b := range []Bounds{{Entries: 10}, {Entries: 11, Bytes: 900_000}} {
-		_, err := shelf.Copy(context.Background(), state, b)
 		var over *BoundError
-		if !errors.As(err, &over) {
+		if _, err := Measure(context.Background(), state, b); !errors.As(err, &over) {
+			t.Errorf("measured within %+v: %v", b, err)
+		}
+		if _, err := shelf.Copy(context.Background(), state, b); !errors.As(err, &over) {
 			t.Errorf("%+v: %v", b, err)
 		}
 		if left := entries(t, shelf.dir); len(left) > 0 {
@@ -226,6 +228,9 @@ func TestBounds(t *testing.T) {
 	}
 	draft, err := shelf.Copy(context.Background(), state, Bounds{Entries: 11, Bytes: 1_100_000})
 	must(t, err)
+	if got, err := Measure(context.Background(), state, wide); err != nil || got != draft.Count {
+		t.Errorf("measured %+v, copied %+v: %v", got, draft.Count, err)
+	}
 	must(t, draft.Discard())
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
