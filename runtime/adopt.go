@@ -62,13 +62,12 @@ func (h *Host) Adopt(files ...*os.File) (*Service, error) {
 		if v.link, err = copyLink(socket); err != nil {
 			return nil, failed(StepCall, err)
 		}
-		_ = socket.Close()
-		// The answer is read with what the last process left unread. A frozen
-		// box answers when it is thawed, and one that is gone doesn't.
-		if err := v.link.send(wire.Order{Kind: wire.Tell}); err != nil && !errors.Is(err, unix.EPIPE) &&
-			!errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EAGAIN) {
+		if v.told, err = v.link.ask(); err != nil {
 			return nil, errors.Join(failed(StepCall, err), v.link.close())
 		}
+	}
+	if socket != nil {
+		_ = socket.Close()
 	}
 	v.attend()
 	return v, nil

@@ -72,6 +72,35 @@ func (l *link) receive() (wire.State, error) {
 	}
 }
 
+// ask takes what nobody has read, which may have kept later states from being
+// sent, and asks for the present one, which receive then gets: when a frozen
+// box is thawed, and from one that is gone never. It returns the last state
+// that it took.
+func (l *link) ask() (last wire.State, err error) {
+	for {
+		var state wire.State
+		err := control(l.file, func(fd int) error { return wire.ReceivePacket(fd, &state, unix.MSG_DONTWAIT) })
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			err = l.send(wire.Order{Kind: wire.Tell})
+			// With EAGAIN others' questions wait to be answered, which is as good.
+			if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+				err = nil
+			}
+			return last, err
+		case errors.Is(err, io.EOF):
+			return last, nil // which receive finds out
+		case errors.Is(err, wire.ErrFrame):
+		case err != nil:
+			return last, err
+		case state.Outcome != nil || state.Failure != nil:
+			return state, nil
+		default:
+			last = state
+		}
+	}
+}
+
 // send gives an order, without waiting.
 func (l *link) send(o wire.Order) error {
 	if l.file == nil {

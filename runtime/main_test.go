@@ -39,6 +39,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(runVictim(dir))
 	}
+	if dir := os.Getenv(parentEnv); dir != "" {
+		if err := compileFilters(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(runParent(dir))
+	}
 	if dir := os.Getenv(starterEnv); dir != "" {
 		if err := compileFilters(); err != nil {
 			fmt.Println(err)

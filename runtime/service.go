@@ -40,6 +40,7 @@ type Service struct {
 	link    *link
 	netns   *os.File // nil: lost
 	record  record
+	told    wire.State      // what an adopted service had said before
 	reaped  <-chan struct{} // closed once clawsup-init is no zombie of this process; nil: it is none of its children
 	end     ending
 	done    chan struct{}
@@ -244,10 +245,13 @@ func (v *Service) guard() {
 
 // follow reads states up to the last.
 func (v *Service) follow() (*wire.Outcome, *wire.Failure, error) {
-	for {
-		state, err := v.link.receive()
-		if err != nil || state.Outcome != nil || state.Failure != nil {
-			return state.Outcome, state.Failure, err
+	for state := v.told; ; {
+		if state.Outcome != nil || state.Failure != nil {
+			return state.Outcome, state.Failure, nil
+		}
+		var err error
+		if state, err = v.link.receive(); err != nil {
+			return nil, nil, err
 		}
 	}
 }

@@ -25,6 +25,9 @@ func (l *Leaf) Freeze(ctx context.Context) error {
 		return &LimitError{Controller: Freezer, Err: fmt.Errorf("leaf %s can't be frozen", l.name)}
 	}
 	err := l.freeze(ctx, dir, l.giveWay)
+	if gone(err) { // others may remove an empty leaf, as libcontainer does
+		return fmt.Errorf("%s: %w", l.name, ErrDeleted)
+	}
 	if err != nil {
 		if thawed := l.thaw(dir); thawed != nil {
 			return fmt.Errorf("freeze control group %s: %w, and thawing it again: %w", l.name, err, thawed)
