@@ -89,7 +89,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "clawsupd: it makes namespaces, control groups and mounts, so it must be started by root")
 		return exitUsage
 	}
-	unix.Umask(0o077)
+	unix.Umask(0o022)
 	if err := serve(*config); err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			fmt.Fprintf(stderr, "clawsupd: %s\n", visible.Line(line))

@@ -228,6 +228,7 @@ func TestStops(t *testing.T) {
 func (h *host) awaitOutput(c *api.Client, id string) {
 	h.t.Helper()
 	follower := h.dial("call")
+	defer follower.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	go func() { _ = follower.Call(ctx, api.CallFollow, api.Follow{Call: id}, nil) }()
