@@ -21,7 +21,7 @@ type AgentConfig struct {
 
 	Dir        string         // working directory, in the box; default StateDir
 	StateDir   string         // the one tree of the host that it writes, at the same path in the box
-	StateMax   profiles.Bytes // more than this in StateDir, and it isn't started again; 0: no bound
+	StateMax   profiles.Bytes // more than this in StateDir, and it is frozen, and not started again; 0: no bound
 	Snapshots  int            // of StateDir, how many are kept; 0: none are made
 	Read       []string       // further trees that it sees, read-only
 	Workspaces []string       // names of those that it sees, read-only, and may name in calls; default all

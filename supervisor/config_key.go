@@ -106,7 +106,7 @@ var agentKeys = []key[AgentConfig]{
 	row("user", "who it runs as", account, func(a *AgentConfig) *string { return &a.User }),
 	row("group", "its group; empty: the user's own", optional(account), func(a *AgentConfig) *string { return &a.Group }),
 	row("state_dir", "the one tree that it writes", pathname, func(a *AgentConfig) *string { return &a.StateDir }),
-	row("state_max", "size above which it isn't started again", size(0, anySize), func(a *AgentConfig) *profiles.Bytes { return &a.StateMax }),
+	row("state_max", "size above which it is frozen, and not started again", size(0, anySize), func(a *AgentConfig) *profiles.Bytes { return &a.StateMax }),
 	row("snapshots", "copies of state_dir that are kept", number[int](0, 1000), func(a *AgentConfig) *int { return &a.Snapshots }),
 	row("dir", "working directory", pathname, func(a *AgentConfig) *string { return &a.Dir }),
 	row("read", "further trees that it sees", set("strings", pathname), func(a *AgentConfig) *[]string { return &a.Read }),

@@ -57,6 +57,7 @@ type Agent struct {
 	o     Options
 	shelf *snapshot.Shelf
 
+	sizeLook  time.Duration // see watchSize
 	op        chan struct{} // holds one: one operation at a time
 	life      context.Context
 	die       context.CancelFunc
@@ -103,7 +104,7 @@ func New(o Options) (*Agent, error) {
 	if o.Report == nil {
 		o.Report = func(string, error) {}
 	}
-	a := &Agent{o: o, op: make(chan struct{}, 1), since: time.Now(), warnings: map[string]string{}}
+	a := &Agent{o: o, sizeLook: sizeLook, op: make(chan struct{}, 1), since: time.Now(), warnings: map[string]string{}}
 	a.life, a.die = context.WithCancel(context.Background())
 	err := os.MkdirAll(o.Dir, 0o700)
 	if err == nil {

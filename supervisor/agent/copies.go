@@ -13,6 +13,7 @@ import (
 )
 
 const (
+	sizeLook    = 30 * time.Second // between two looks at the size, or longer where looking takes long
 	day         = 24 * time.Hour
 	dailyLook   = 10 * time.Minute // between two looks whether a day has passed
 	frozenLimit = time.Minute      // how long a running agent stands still for its copy
@@ -131,4 +132,35 @@ func (a *Agent) daily(ctx context.Context, now time.Time) error {
 	}
 	a.warn("snapshot", err)
 	return err
+}
+
+// watchSize freezes a run whose state directory has grown over state_max: what
+// is there stays for a person to look at, and the disk stays the host's.
+func (a *Agent) watchSize(r *run) {
+	pause := a.sizeLook
+	for {
+		look := time.NewTimer(pause)
+		select {
+		case <-look.C:
+		case <-r.ended.Done():
+			look.Stop()
+			return
+		}
+		begin := time.Now()
+		_, err := snapshot.Measure(r.ended, a.o.Config.StateDir, a.bounds())
+		if r.ended.Err() != nil {
+			return
+		}
+		over := a.over(err)
+		a.mu.Lock()
+		mine := a.run == r && a.state != Frozen
+		a.mu.Unlock()
+		if over != nil && mine {
+			a.warn("frozen", over)
+			if err := a.Freeze(r.ended); err != nil && r.ended.Err() == nil {
+				a.o.Report("freeze it", err)
+			}
+		}
+		pause = max(a.sizeLook, 50*time.Since(begin))
+	}
 }

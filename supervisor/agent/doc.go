@@ -52,8 +52,9 @@
 // kernel is concerned: give it a user that nobody else uses. Where the kernel's
 // Landlock can't tell Unix sockets by their path (before ABI 9), the agent can
 // connect to any socket that lies in a tree it sees and that its user may
-// write; Status notes it. Nothing but state_max, at a start, and the disk itself bounds its
-// state directory while it runs: give it a file system of its own, or a quota
-// for its user, to bound that. The clocks of the restart policy and of daily
-// snapshots are this process's.
+// write; Status notes it. state_max is looked at before each start and every 30
+// seconds: an agent that is over it is frozen, with what it wrote in those
+// seconds on the disk. A file system of its own, or a quota for its user, has no
+// such gap. The clocks of the restart policy and of daily snapshots are this
+// process's.
 package agent

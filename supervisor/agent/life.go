@@ -55,6 +55,7 @@ func (a *Agent) still() {
 // launch starts the program. It has the turn.
 func (a *Agent) launch(ctx context.Context) error {
 	a.set(Starting)
+	a.warn("frozen", nil)
 	r, err := a.bring(ctx)
 	if err == nil {
 		return a.attend(r)
@@ -153,6 +154,9 @@ func (a *Agent) attend(r *run) error {
 	}
 	if probed {
 		a.watching.Go(func() { a.awaitReady(r) })
+	}
+	if a.o.Config.StateMax > 0 {
+		a.watching.Go(func() { a.watchSize(r) })
 	}
 	a.o.Changed(a.Status())
 	return nil

@@ -193,7 +193,7 @@ func TestNotReadyInTime(t *testing.T) {
 }
 
 // hostileLives are those that don't want to end.
-var hostileLives = []string{"stubborn", "fork-bomb"}
+var hostileLives = []string{"stubborn", "fork-bomb", "halt"}
 
 // awaitWord waits until the agent has written a word.
 func (r *resident) awaitWord(ctx context.Context, word string) {
@@ -269,6 +269,20 @@ func TestStopOfTheHostile(t *testing.T) {
 				t.Fatalf("%s: left are %v", name, left)
 			}
 		}
+	}
+}
+
+func TestOutOfMemory(t *testing.T) {
+	h := newHouse(t)
+	o := h.options("claw", "eat")
+	o.Config.Limits.Memory = 64 << 20
+	a := h.settle(o)
+	must(t, a.Start(h.ctx))
+	if s := a.await(h.ctx, Failed); s.Last != "out-of-memory" {
+		t.Errorf("%+v", s)
+	}
+	if left := boxed(t); len(left) > 0 {
+		t.Errorf("left are %v", left)
 	}
 }
 
@@ -435,6 +449,21 @@ func TestStateMax(t *testing.T) {
 		must(t, a.Restore(h.ctx, a.Snapshots()[0].Name))
 		must(t, a.Start(h.ctx))
 	}
+}
+
+// An agent that fills its state directory while it runs.
+func TestGrowingOverStateMaxFreezes(t *testing.T) {
+	h := newHouse(t)
+	o := h.options("claw", "fill", "stay", "--bytes", fmt.Sprint(4<<20))
+	o.Config.StateMax = 1 << 20
+	a := h.settle(o)
+	a.sizeLook = 5 * time.Millisecond
+	must(t, a.Start(h.ctx))
+	s := a.await(h.ctx, Frozen)
+	if !slices.ContainsFunc(s.Notes, func(n string) bool { return strings.Contains(n, "state_max") }) {
+		t.Errorf("notes %q", s.Notes)
+	}
+	must(t, a.Stop(h.ctx))
 }
 
 // Restoring what was there before a hostile run of the agent.

@@ -20,6 +20,8 @@ Modes, of which several may be named and run in their order:
     fork-bomb       processes until there are no more
     stubborn        takes no notice of SIGTERM and the like, and stays
     serve           answers HTTP at --listen: /readyz, /pid, /fetch?HOST:PORT
+    halt            stops itself (SIGSTOP), so that it can't act on a signal
+    eat             memory, until there is no more
     stay            does nothing until it is ended
     exit            ends with --status
 """
@@ -459,6 +461,17 @@ def stay(o):
         signal.pause()
 
 
+def halt(o):
+    tell(stay=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def eat(o):
+    kept = []
+    while True:
+        kept.append(bytearray(os.urandom(1 << 20)))
+
+
 def serve(o):
     host, _, port = o.listen.rpartition(":")
     server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -525,6 +538,8 @@ OTHERS = {
     "trap": trap,
     "fork-bomb": fork_bomb,
     "stubborn": stubborn,
+    "halt": halt,
+    "eat": eat,
     "serve": serve,
     "stay": stay,
     "exit": leave,
