@@ -259,6 +259,9 @@ func TestReleaseKeepsAndCloseEnds(t *testing.T) {
 		return v, copies
 	}
 	v, copies := serveOne()
+	for _, f := range v.Files() {
+		f.Fd() // as who passes them on may ask, which sets them to blocking
+	}
 	if err := v.Release(); err != nil {
 		t.Fatal(err)
 	}

@@ -55,6 +55,10 @@
 // a delegated scope in the slice, moves this process into the scope's child group "supervisor", and makes leaves
 // beside that. This process then no longer is in the group that it was started in.
 //
+// A service has to stay in its own unit, and its leaves outlive it: [OpenHeld] uses one scope for ever, in whose supervisor
+// group sits a process that does nothing else. Whoever has taken over the name of a leaf (by a lock, say) takes over the
+// leaf with [Parent.Find], wherever it was made.
+//
 // # Limits of this package
 //
 //   - A v1 kernel without memory.kmem.tcp.limit_in_bytes has no limit for socket buffers but the host's own
@@ -66,7 +70,8 @@
 //     from a kernel thread that belongs to the root group. v2 attributes them on ext4, btrfs and xfs.
 //   - A file system on several disks (btrfs) is throttled on the one that it was mounted by.
 //   - On v1 a failed fork in a nested group counts there and not in the leaf. Sandboxes can't make nested groups.
-//   - Names are trusted to be unique: who deletes a leaf and makes one of the same name must not use the old [Leaf].
+//   - Names are trusted to be unique. A [Leaf] that was deleted does nothing any more; one that somebody else deleted, and
+//     of whose name there is a new one, would act on that.
 //
 // The kernel's documents are Documentation/admin-guide/cgroup-v2.rst and Documentation/admin-guide/cgroup-v1/.
 package cgroup

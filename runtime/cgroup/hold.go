@@ -35,11 +35,22 @@ func OpenHeld(h Host, path string, holder []string) (*Parent, error) {
 		return nil, fmt.Errorf("open control group %q: the path must begin with / and have plain names", path)
 	}
 	slice := filepath.Base(path)
-	p := &Parent{host: h, unit: true, held: true, path: filepath.Join(path, heldName(slice))}
+	p := &Parent{host: h, unit: true, held: true, path: filepath.Join(slicePath(slice), heldName(slice))}
 	if err := p.hold(slice, holder); err != nil {
 		return nil, fmt.Errorf("open control group %s with systemd: %w", p.path, err)
 	}
 	return p, nil
+}
+
+// slicePath is where systemd has a slice: "a-b.slice" lies in "a.slice" (systemd.slice(5)).
+func slicePath(slice string) string {
+	path, stem := "", strings.TrimSuffix(slice, ".slice")
+	for i, c := range stem + "-" {
+		if c == '-' {
+			path += "/" + stem[:i] + ".slice"
+		}
+	}
+	return path
 }
 
 // hold makes the scope or joins the one that is there. A scope may come or go meanwhile, at another process's wish, so

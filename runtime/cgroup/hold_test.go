@@ -22,7 +22,7 @@ func TestHeld(t *testing.T) {
 	if !h.Systemd {
 		t.Skip("systemd is not running here")
 	}
-	slice := fmt.Sprintf("/clawsup_held_%d.slice", os.Getpid())
+	slice := fmt.Sprintf("/clawsup-held-%d.slice", os.Getpid())
 	holder := []string{"/bin/sleep", "600"}
 	before, err := os.ReadFile("/proc/self/cgroup")
 	must(t, err)
@@ -82,4 +82,14 @@ func TestHeld(t *testing.T) {
 		again = open()
 	}
 	must(t, again.Close())
+}
+
+func TestSlicePath(t *testing.T) {
+	for slice, want := range map[string]string{
+		"clawsup.slice": "/clawsup.slice", "a-b.slice": "/a.slice/a-b.slice", "a-b-c.slice": "/a.slice/a-b.slice/a-b-c.slice",
+	} {
+		if got := slicePath(slice); got != want {
+			t.Errorf("%s: %s", slice, got)
+		}
+	}
 }
