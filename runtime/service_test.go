@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -581,13 +582,16 @@ func TestAgentPlaces(t *testing.T) {
 	if err := os.Chmod(filepath.Join(run, "call.sock"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	accepted := make(chan struct{})
+	accepted := make(chan struct{}, 2)
 	go func() {
-		c, err := l.Accept()
-		if err == nil {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
 			_ = c.Close()
+			accepted <- struct{}{}
 		}
-		close(accepted)
 	}()
 	spec := probeSpec(t, h)
 	spec.Tool = &Identity{uid, uid}
@@ -595,6 +599,7 @@ func TestAgentPlaces(t *testing.T) {
 		rootfs.Bind{Source: inner, Target: inner},
 		rootfs.Bind{Source: state, Target: state, Writable: true, Sockets: true},
 		rootfs.Bind{Source: run, Target: "/run/clawsup", Sockets: true},
+		rootfs.Bind{Source: run, Target: "/other"}, // the same, but for its sockets
 	)
 	wish := layer.All
 	plan, err := layer.Lower(wish, h.Layers, layer.Of(layer.LandlockUnix))
@@ -602,11 +607,15 @@ func TestAgentPlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec.Layers = plan
-	call := serviceCall("sh", "-c", "echo kept >"+state+"/file && ! touch "+inner+"/file && ! touch /run/clawsup/x && ls "+state+" && /probe /run/clawsup/call.sock; exit 0")
+	call := serviceCall("sh", "-c", "echo kept >"+state+"/file && ! touch "+inner+"/file && ! touch /run/clawsup/x && ls "+state+" && /probe /run/clawsup/call.sock; /probe /other/call.sock; exit 0")
 	call.Env = append(call.Env, probeEnv+"=dial-unix", quickRace)
 	log := openLog(t, 1<<16)
 	v := serve(t, h, spec, call, log)
-	if r := v.Ended(); r.ExitCode != 0 || !strings.Contains(log.read(t), "file\nworkspace\nLEAKED") {
+	want := "file\nworkspace\nLEAKED\nLEAKED\n"
+	if plan.Enforce.Has(layer.LandlockUnix) {
+		want = "file\nworkspace\nLEAKED\nrefused EACCES\n"
+	}
+	if r := v.Ended(); r.ExitCode != 0 || !strings.HasSuffix(log.read(t), want) {
 		t.Errorf("%+v %s", r, log.read(t))
 	}
 	<-accepted
@@ -683,6 +692,48 @@ func TestGarbageOnTheControlSocket(t *testing.T) {
 	}
 	if r := v.Ended(); r.ExitCode != 6 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestServiceFromAllSides: every method at once, and then the end.
+func TestServiceFromAllSides(t *testing.T) {
+	h := testHost(t)
+	v := serve(t, h, testSpec(t, h), serviceCall("sh", "-c", "trap : USR1; while :; do sleep 0.001; done"), openLog(t, 1<<16))
+	ctx := context.Background()
+	var callers sync.WaitGroup
+	for _, f := range []func(){
+		func() { _ = v.Freeze(ctx) },
+		func() { _ = v.Thaw(ctx) },
+		func() { _ = v.Signal(unix.SIGUSR1) },
+		func() { _, _ = v.Stats() },
+		func() { _ = v.InNetwork(func() error { return nil }) },
+		func() { _ = v.Files() },
+	} {
+		callers.Go(func() {
+			for range 100 {
+				f()
+			}
+		})
+	}
+	for range 3 {
+		callers.Go(func() {
+			if err := v.Kill(ctx); err != nil {
+				t.Error(err)
+			}
+			if err := v.Close(); err != nil {
+				t.Error(err)
+			}
+			if r := v.Ended(); r.Status != Stopped {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+	callers.Wait()
+	if err := v.Release(); err != nil {
+		t.Error(err)
+	}
+	if left := boxProcesses(h.config.Group); left != nil {
+		t.Errorf("still there: %v", left)
 	}
 }
 
