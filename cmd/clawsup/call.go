@@ -5,22 +5,42 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/clawsup/clawsup/runtime"
-	"github.com/clawsup/clawsup/runtime/wire"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/stdio"
 )
 
 // call carries out one request, from the configuration to the exit status.
 func (p *program) call(f *callFlags) int {
+	config, err := p.ready()
+	switch {
+	case err != nil:
+	case config.Daemon && !f.standalone:
+		return p.callDaemon(config, f)
+	case !config.Daemon && f.daemons != "":
+		err = usagef("--%s is for clawsupd; 'daemon = true' in the configuration makes calls go through it", f.daemons)
+	case config.Daemon && f.daemons != "":
+		err = usagef("--%s is for clawsupd, and --standalone runs without it", f.daemons)
+	}
+	return p.callHere(config, err, f)
+}
+
+// callHere carries out one request in this process, unless err keeps it from that.
+func (p *program) callHere(config supervisor.Config, err error, f *callFlags) int {
 	ctx, in, stop := watchSignals(context.Background())
 	defer stop()
 	o := outcome{flags: f}
-	err := p.carryOut(ctx, in, f, &o)
+	if err == nil {
+		if o.standalone = config.Daemon; o.standalone {
+			fmt.Fprintln(p.stderr, "clawsup: standalone: without clawsupd, its approvals and its receipts")
+		}
+		err = p.carryOut(ctx, in, config, f, &o)
+	}
 	var mistake *usageError
 	if errors.As(err, &mistake) {
 		return p.mistaken(nil, err)
@@ -36,11 +56,7 @@ func (p *program) call(f *callFlags) int {
 }
 
 // carryOut fills o. Its error means that the call got no result of its own.
-func (p *program) carryOut(ctx context.Context, in *interrupts, f *callFlags, o *outcome) error {
-	config, err := p.ready()
-	if err != nil {
-		return err
-	}
+func (p *program) carryOut(ctx context.Context, in *interrupts, config supervisor.Config, f *callFlags, o *outcome) (err error) {
 	input := p.stdin
 	if f.stdinSet {
 		if input, err = stdio.Open(ctx, f.stdin); err != nil {
@@ -91,13 +107,8 @@ func (p *program) carryOut(ctx context.Context, in *interrupts, f *callFlags, o 
 		logrus.WithError(err).Warn("something of the box stayed behind; the next start removes it")
 	}
 	err = streams.Close(ctx)
-	var lost *stdio.LostError
-	switch ended := o.result.Status; {
-	case err == nil:
-	case errors.As(err, &lost) && (ended == runtime.Exited || ended == runtime.Signalled): // by SIGPIPE, as a rule
-		o.result.Status, o.result.Step, o.result.Message = runtime.SandboxError, wire.StepOutput, lost.Error()
-		o.result.ExitCode, o.result.Signal = -1, ""
-	default:
+	ended := o.result.Status
+	if o.result = withLost(o.result, err); err != nil && o.result.Status == ended {
 		logrus.Warn(err)
 	}
 	return nil

@@ -43,8 +43,8 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"Run", []*command{runSkillCommand(), runCommand()}},
-		{"Watch", []*command{psCommand(), stopCommand(), auditCommand()}},
-		{"Decide", []*command{grantCommand(), explainCommand()}},
+		{"Watch", []*command{psCommand(), logsCommand(), stopCommand(), auditCommand()}},
+		{"Decide", []*command{approvalsCommand(), approvalCommand(), approveCommand(), denyCommand(), grantCommand(), explainCommand()}},
 		{"Administer", []*command{agentCommand(), sessionCommand(), lockdownCommand(), unlockCommand(), configCommand(), profileCommand(), doctorCommand(), versionCommand(), helpCommand()}},
 	}
 }

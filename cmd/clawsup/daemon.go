@@ -9,6 +9,7 @@ import (
 
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/approval"
 )
 
 // socket is one of the daemon's, below the run directory.
@@ -20,25 +21,23 @@ const (
 	adminSocket    socket = "admin.sock"    // root
 )
 
-// sockets says for each method where root asks it. What isn't here goes to
-// approval.sock, and so does everything that somebody else asks.
-var sockets = map[string]socket{
-	api.CallSubmit: callSocket, api.CallWait: callSocket, api.CallFollow: callSocket, api.CallCancel: callSocket,
-
-	api.AgentStart: adminSocket, api.AgentStop: adminSocket, api.AgentRestart: adminSocket,
-	api.AgentFreeze: adminSocket, api.AgentThaw: adminSocket, api.AgentLogs: adminSocket,
-	api.AgentRestore: adminSocket, api.AgentClear: adminSocket,
-	api.SessionRemove: adminSocket, api.SessionClear: adminSocket,
-	api.GrantRevoke: adminSocket, api.Lockdown: adminSocket, api.Unlock: adminSocket, api.Reload: adminSocket,
-}
-
-// socketOf is where uid asks a method.
+// socketOf is where uid asks a method, by the table of rights. Root asks what
+// is administration on admin.sock, where nobody else can stand in its way;
+// everything else that people do is done on approval.sock.
 func socketOf(method string, uid int) socket {
-	s, known := sockets[method]
-	if !known || uid != 0 && s == adminSocket {
-		return approvalSocket
+	for _, r := range api.Rights() {
+		if r.Method != method {
+			continue
+		}
+		switch {
+		case r.Approval && !(uid == 0 && r.Admin && r.Role >= approval.Admin):
+			return approvalSocket
+		case r.Admin:
+			return adminSocket
+		}
+		return callSocket
 	}
-	return s
+	return approvalSocket
 }
 
 // dial connects to where a method is asked.

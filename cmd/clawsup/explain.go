@@ -7,16 +7,22 @@ import (
 	"strings"
 	"time"
 
+	"github.com/clawsup/clawsup/cmd/clawsup/internal/desk"
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime/spell"
+	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 const explainUsage = `usage: clawsup explain [--profile P] [--labels L] EFFECT [TARGET]
+       clawsup explain CALL
 
 Says how a question would be answered, and by which rule. It is the very
 function that decides, so it needs no daemon; grants are not looked at.
+
+With the id of a call: how that one was decided, and which call brought each
+label. That asks the daemon.
 
 EFFECT is exec, fs.create, fs.modify, fs.delete, net.connect, net.request or
 secret.use. TARGET is what it is done to: of fs a path below the workspace, of
@@ -25,14 +31,17 @@ net HOST:PORT, of a secret its name; exec has none.
   --profile P  a name or a file; default: the configuration's default profile
   --labels L   what the session has seen: untrusted, private, or both with a
                comma between
-  --json       one object: the decision, the rule, and the lines
+  --json       one object: the decision, the rule, and the lines; of a call all
+               that is known of it
 
-Exit status: 0, whatever the answer is; 1 if the profile can't be used.
+Exit status: 0, whatever the answer is; 1 if the profile can't be used, or there
+is no such call; 3 if there is no daemon.
 
 Examples:
   clawsup explain exec
   clawsup explain --profile build fs.delete docs/plan.md
   clawsup explain --labels untrusted,private net.connect api.example.com:443
+  clawsup explain c-4kq2mzj6w3x5vu7a
 `
 
 func explainCommand() *command {
@@ -57,8 +66,12 @@ func executeExplain(p *program, args []string) int {
 	s.StringVar(&f.profile, "profile", "", "")
 	s.Func("labels", "", f.setLabels)
 	s.BoolVar(&f.json, "json", false, "")
-	words, err := arguments(c, s, args, 1, 2, "an effect")
-	if err == nil {
+	words, err := arguments(c, s, args, 1, 2, "an effect or a call")
+	switch {
+	case err != nil:
+	case strings.HasPrefix(words[0], callPrefix):
+		err = p.explainCall(&f, words)
+	default:
 		err = p.explain(&f, words)
 	}
 	return p.ended(c, err)
@@ -73,6 +86,45 @@ func (f *explainFlags) setLabels(list string) error {
 			f.labels.Private = true
 		default:
 			return usagef("there is no label %s; the labels are untrusted and private", visible.Text(name))
+		}
+	}
+	return nil
+}
+
+// callPrefix begins the id of every call, and of no effect.
+const callPrefix = "c-"
+
+func (p *program) explainCall(f *explainFlags, words []string) error {
+	if len(words) > 1 || f.profile != "" || f.labels != (policy.Labels{}) {
+		return usagef("a call has its own profile, labels and targets: clawsup explain %s", plainWord(words[0]))
+	}
+	e, err := ask[api.Explanation](p, api.CallExplain, api.CallRef{Call: words[0]})
+	switch {
+	case err != nil:
+		return err
+	case f.json:
+		return p.printJSON(e)
+	}
+	out := sheet{p.stdout}
+	out.add("call", "%s, %s", e.Call.ID, callState(&e.Call))
+	out.add("asked by", "%s", e.Call.Requester)
+	out.add("command", "%s", e.Call.Command)
+	out.add("decision", "%s", e.Call.Decision)
+	out.add("rule", "%s", e.Call.Rule)
+	out.add("reason", "%s", e.Call.Reason)
+	out.add("grant", "%s", e.Call.Grant)
+	if e.Call.WouldAsk {
+		out.add("note", "a person would have been asked, and nobody was to be")
+	}
+	writeLabels(out, e.Labels)
+	for _, f := range e.Facts {
+		out.add(f.Name, "%s", f.Value)
+		out.add("", "%s", f.Digest)
+	}
+	if e.Ticket != nil {
+		fmt.Fprintln(p.stdout)
+		for _, l := range desk.Text(e.Ticket, terminalWidth(p.stdout)-1, time.Now()) {
+			fmt.Fprintln(p.stdout, l)
 		}
 	}
 	return nil

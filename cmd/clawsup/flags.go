@@ -9,6 +9,7 @@ import (
 
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/supervisor"
+	"github.com/clawsup/clawsup/supervisor/api"
 )
 
 // callFlagsUsage is what the manuals of run and run-skill share.
@@ -23,10 +24,21 @@ const callFlagsUsage = `
   --raw            let the tool's bytes through to a terminal as they are; without
                    it everything but text and colours is shown as \x1b and the like
 
+With 'daemon = true' in the configuration the call goes through clawsupd, which
+may ask a person first. Then these count too:
+  --deadline D     how long people may take; 0: nobody is asked, and what a person
+                   would be asked about is denied at once
+  --approver none  the same as --deadline 0
+  --claim TEXT     why; shown to who is asked, as your words
+  --key K          the same key finds the same call again, also after a lost
+                   connection, and nothing runs twice
+  --standalone     run without clawsupd all the same; the result says so
+
 Streams are live, each by itself: where both lead to one place, lines of standard
 output and standard error can change their order. What the tool writes is the
 tool's word, also if it looks like clawsup's. The first Ctrl-C goes to the tool,
-the second stops the call.
+the second stops the call; through clawsupd the first cancels the call and the
+second doesn't wait for its end.
 
 Exit status: the tool's own, or
     2  the command line is wrong, or you are not root
@@ -34,8 +46,10 @@ Exit status: the tool's own, or
   123  pids-limit: too many processes
   124  timed-out: wall clock or CPU time is over
   125  sandbox-error: the sandbox failed, nothing is known of the tool; or what it
-       wrote, or the report, could not be passed on whole
-  126  denied: the profile or a person said no, nothing ran
+       wrote, or the report, could not be passed on whole; or clawsupd can't be
+       reached, or ended (supervisor-restart)
+  126  denied: the profile or a person said no, or clawsupd takes no calls now;
+       nothing ran
   127  the command, or a program that the skill requires, is not in the box
   137  out-of-memory
   128 + n  signalled: signal n ended the tool; stopped: you sent signal n
@@ -52,6 +66,12 @@ type callFlags struct {
 	raw     bool
 
 	stdinSet bool
+
+	// Of a call through the daemon.
+	standalone           bool
+	deadline             *api.Duration
+	key, claim, approver string
+	daemons              string // the first flag that is the daemon's
 }
 
 func (f *callFlags) set(s *flag.FlagSet) *flag.FlagSet {
@@ -68,7 +88,36 @@ func (f *callFlags) set(s *flag.FlagSet) *flag.FlagSet {
 	s.StringVar(&f.timeout, "timeout", "", "")
 	s.BoolVar(&f.json, "json", false, "")
 	s.BoolVar(&f.raw, "raw", false, "")
+	s.BoolVar(&f.standalone, "standalone", false, "")
+	for name, set := range map[string]func(string) error{
+		"deadline": f.setDeadline,
+		"key":      func(v string) error { f.key = v; return nil },
+		"claim":    func(v string) error { f.claim = v; return nil },
+		"approver": f.setApprover,
+	} {
+		s.Func(name, "", func(v string) error { f.daemons = name; return set(v) })
+	}
 	return s
+}
+
+func (f *callFlags) setDeadline(v string) error {
+	if v == "0" {
+		v = "0s"
+	}
+	d, err := profiles.ParseDuration(v)
+	if err != nil {
+		return usagef("%s", strings.TrimPrefix(err.Error(), "profiles: "))
+	}
+	f.deadline = (*api.Duration)(&d)
+	return nil
+}
+
+func (f *callFlags) setApprover(v string) error {
+	if v != supervisor.ApproverNone {
+		return usagef("the only choice is %s: nobody is asked", supervisor.ApproverNone)
+	}
+	f.approver = v
+	return nil
 }
 
 // check reads what package flag left as text.

@@ -13,6 +13,7 @@ import (
 	"github.com/clawsup/clawsup/runtime/layer"
 	"github.com/clawsup/clawsup/runtime/wire"
 	"github.com/clawsup/clawsup/supervisor"
+	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -22,6 +23,10 @@ type outcome struct {
 	plan   *supervisor.Plan // nil: it did not get that far
 	result runtime.Result
 	signal unix.Signal // the last that clawsup got; 0: none
+
+	call       *api.Call // through the daemon; else nil
+	standalone bool      // without the daemon though one is configured
+	hint       string    // what to do, where the daemon said it
 }
 
 // statuses are the exit statuses of calls that did not end by themselves.
@@ -32,6 +37,8 @@ var statuses = map[runtime.Status]int{
 	runtime.SandboxError: 125,
 	runtime.Denied:       126,
 	runtime.OutOfMemory:  137,
+
+	runtime.SupervisorRestart: 125,
 }
 
 // exitNotFound is that of a sandbox-error because a program is not in the box.
@@ -140,8 +147,12 @@ func (p *program) report(o *outcome) int {
 		for _, line := range lines[1:] {
 			fmt.Fprintf(p.stderr, "  %s\n", visible.Line(strings.TrimSpace(line)))
 		}
-		if hint := hints[o.result.Step]; o.result.Status == runtime.SandboxError && hint != "" {
-			fmt.Fprintf(p.stderr, "hint: %s\n", hint)
+		hint := o.hint
+		if hint == "" && o.result.Status == runtime.SandboxError {
+			hint = hints[o.result.Step]
+		}
+		if hint != "" {
+			fmt.Fprintf(p.stderr, "hint: %s\n", visible.Line(hint))
 		}
 	}
 	if lost != nil {
@@ -156,28 +167,44 @@ type object struct {
 	Profile *profileObject `json:"profile"` // null where it did not get that far
 	Skill   *skillObject   `json:"skill"`   // null for a raw command
 	Plan    string         `json:"plan,omitempty"`
+
+	Call       string `json:"call,omitempty"`       // through the daemon: its id
+	Ticket     string `json:"ticket,omitempty"`     // that a person was asked by
+	WouldAsk   bool   `json:"would_ask,omitempty"`  // denied, since nobody was to be asked
+	Known      bool   `json:"known,omitempty"`      // its key was known: nothing new ran
+	Standalone bool   `json:"standalone,omitempty"` // without the daemon though one is configured
 }
 
+// Through the daemon, digests and sources are in the receipts.
 type profileObject struct {
 	Name   string `json:"name"`
-	Digest string `json:"digest"`
-	Source string `json:"source"`
+	Digest string `json:"digest,omitempty"`
+	Source string `json:"source,omitempty"`
 }
 
 type skillObject struct {
 	Name   string `json:"name"`
-	Digest string `json:"digest"`
-	Source string `json:"source"`
+	Digest string `json:"digest,omitempty"`
+	Source string `json:"source,omitempty"`
 }
 
 func (o *outcome) object() object {
-	j := object{Result: o.result}
+	j := object{Result: o.result, Standalone: o.standalone}
 	j.Message = ""
 	if o.result.Status != runtime.Exited {
 		j.Message = o.message()
 	}
 	if j.Layers == nil {
 		j.Layers = []layer.Report{}
+	}
+	if c := o.call; c != nil {
+		j.Plan, j.Call, j.Ticket, j.WouldAsk, j.Known = c.Plan, c.ID, c.Ticket, c.WouldAsk, c.Known
+		if c.Profile != "" {
+			j.Profile = &profileObject{Name: c.Profile}
+		}
+		if c.Skill != "" {
+			j.Skill = &skillObject{Name: c.Skill}
+		}
 	}
 	if o.plan == nil {
 		return j

@@ -64,7 +64,7 @@ func (p *program) stop(order api.Stop, calls []string, asJSON bool) error {
 		for _, id := range stopped.Calls {
 			fmt.Fprintf(p.stdout, "stopped %s\n", visible.Line(id))
 		}
-		if order.All && len(stopped.Calls) == 0 {
+		if order.All && len(stopped.Calls) == 0 && errors.Join(failed...) == nil {
 			fmt.Fprintln(p.stdout, "no call was there to stop")
 		}
 	}

@@ -43,8 +43,10 @@ func pick[F any](c *command, verbs []verb[F], words []string) (*verb[F], error) 
 	for i, v := range verbs {
 		names[i] = v.name
 	}
-	last := len(names) - 1
-	all := strings.Join(names[:last], ", ") + " or " + names[last]
+	all := names[0]
+	if last := len(names) - 1; last > 0 {
+		all = strings.Join(names[:last], ", ") + " or " + names[last]
+	}
 	if len(words) == 0 {
 		return nil, usagef("say what about %s: %s", c.subject, all)
 	}

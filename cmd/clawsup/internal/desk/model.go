@@ -69,7 +69,8 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 func (m *model) take(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		m.width, m.height = msg.Width, msg.Height
+		// A terminal that doesn't know its size says 0.
+		m.width, m.height = cmp.Or(msg.Width, 80), cmp.Or(msg.Height, 24)
 	case tick:
 		if m.daemon == nil {
 			return second()

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/policy"
+)
+
+func testTicket() approval.Ticket {
+	return approval.Ticket{
+		ID: "ABCD1234", Revision: 2, State: approval.Pending, Count: 1, Calls: []string{"c-1"},
+		Effect: policy.Exec, Plan: "sha256:" + strings.Repeat("ab", 32),
+		Facts: []approval.Fact{{Name: "command", Value: `"rm" "-rf" "a\u202eb"`}, {Name: "NOT ENFORCED", Value: "seccomp: given up"}},
+		Claim: "please\x1b[2J\nsay yes", Labels: policy.Labels{Untrusted: true}, Rule: "profile build has effects.exec",
+		Requester: "agent main (uid 990)", Agent: "main", Session: "s-1", SessionName: "tg", Profile: "build",
+		Created: time.Now(), Expires: time.Now().Add(10 * time.Minute), Quorum: 1,
+	}
+}
+
+// book is a fake's one ticket, which takes answers to the revision it has.
+type book struct {
+	ticket, next approval.Ticket
+	given        []approval.Answer
+	conflicts    int // answers that find the ticket changed
+}
+
+func (b *book) table() answers {
+	return answers{
+		api.TicketList: says[api.TicketFilter](nil, []approval.Ticket{b.ticket}),
+		api.TicketShow: func(_ context.Context, r *api.Request) (any, error) {
+			var ref api.TicketRef
+			if err := r.Decode(&ref); err != nil {
+				return nil, err
+			}
+			if !strings.HasPrefix(b.ticket.ID, ref.Ticket) {
+				return nil, &api.Error{Code: api.CodeNotFound, Message: "there is no ticket " + ref.Ticket}
+			}
+			return b.ticket, nil
+		},
+		api.TicketAnswer: func(_ context.Context, r *api.Request) (any, error) {
+			var a approval.Answer
+			if err := r.Decode(&a); err != nil {
+				return nil, err
+			}
+			if b.conflicts > 0 {
+				b.conflicts--
+				b.ticket.Revision++
+			}
+			if a.Revision != b.ticket.Revision {
+				return nil, &api.Error{Code: api.CodeConflict, Message: "the ticket has changed"}
+			}
+			b.given = append(b.given, a)
+			t := b.ticket
+			t.State = map[approval.Verdict]approval.State{approval.Allow: approval.Allowed, approval.Grant: approval.Allowed, approval.Deny: approval.Denied, approval.Change: approval.Changed}[a.Verdict]
+			if a.Verdict != approval.Change {
+				return api.Answered{Ticket: t}, nil
+			}
+			b.ticket = b.next
+			return api.Answered{Ticket: t, Next: &b.next}, nil
+		},
+		api.TicketWatch: func(ctx context.Context, r *api.Request) (any, error) {
+			_ = r.Notify(api.TicketChanged, b.ticket)
+			_ = r.Notify(api.Ready, api.Nothing{})
+			return nil, &api.Error{Code: api.CodeStopped, Message: "the daemon ends"}
+		},
+	}
+}
+
+func TestApprovals(t *testing.T) {
+	b := &book{ticket: testTicket()}
+	f := newFake(t, b.table())
+	got := f.run("", "approvals")
+	if got.status != 0 || !strings.Contains(got.out, "ABCD1234  9m59s left  agent main (uid 990)  exec \"rm\" \"-rf\" \"a\\u202eb\"  untrusted") {
+		t.Errorf("%+v", got)
+	}
+	var list []approval.Ticket
+	if got := f.run("", "approvals", "--json"); json.Unmarshal([]byte(got.out), &list) != nil || len(list) != 1 || list[0].Claim != b.ticket.Claim {
+		t.Errorf("%+v", got)
+	}
+	got = f.run("", "approval", "show", "ABC")
+	for _, text := range []string{`a\u202eb`, "NOT ENFORCED", `  > please\x1b[2J`, "  > say yes", "sha256:" + strings.Repeat("ab", 32), "in words that nobody has checked"} {
+		if !strings.Contains(got.out, text) {
+			t.Errorf("no %q in %s", text, got.out)
+		}
+	}
+	if strings.ContainsAny(got.out, "\x1b\u202e") {
+		t.Errorf("a control character: %q", got.out)
+	}
+	if got := f.run("", "approval", "show", "X"); got.status != 1 || !strings.Contains(got.err, "there is no ticket X") {
+		t.Errorf("%+v", got)
+	}
+	var told approval.Ticket
+	if got := f.run("", "approvals", "--watch", "--json"); got.status != 1 || json.Unmarshal([]byte(got.out), &told) != nil || told.ID != "ABCD1234" || strings.Count(got.out, "\n") != 1 {
+		t.Errorf("%+v", got)
+	}
+	if got := f.run("", "approvals", "--watch"); got.status != 1 || !strings.Contains(got.err, "needs a terminal") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestApprove: nothing is answered but by the word yes to the whole ticket, or
+// with its revision.
+func TestApprove(t *testing.T) {
+	for _, c := range []struct {
+		name, args, typed string
+		status            int
+		verdict           approval.Verdict // empty: nothing was answered
+		says              string
+	}{
+		{"yes", "approve ABCD", "yes\n", 0, approval.Allow, "ticket ABCD1234 is allowed"},
+		{"no", "approve ABCD", "no\n", 1, "", "the answer was not yes"},
+		{"y", "approve ABCD", "y\n", 1, "", "the answer was not yes"},
+		{"nothing", "approve ABCD", "\x04", 1, "", "without an answer"},
+		{"a grant", "approve --for 8h --uses 3 --wide --exact ABCD", "yes\n", 0, approval.Grant, "what is like it for 8h00m or 3 times, in every session of the agent"},
+	} {
+		b := &book{ticket: testTicket()}
+		f := newFake(t, b.table())
+		screen, tty := terminal(t)
+		cmd := f.on(tty, strings.Fields(c.args)...)
+		seen := until(t, screen, "Anything else changes nothing: ")
+		if !strings.Contains(seen, `a\u202eb`) || !strings.Contains(seen, `> please\x1b[2J`) {
+			t.Errorf("%s: the ticket was not shown: %q", c.name, seen)
+		}
+		if _, err := io.WriteString(screen, c.typed); err != nil {
+			t.Fatal(err)
+		}
+		seen += rest(screen)
+		_ = cmd.Wait()
+		if got := status(cmd); got != c.status || !strings.Contains(seen, c.says) {
+			t.Errorf("%s: status %d, %q", c.name, got, seen)
+		}
+		if c.verdict == "" {
+			if len(b.given) != 0 {
+				t.Errorf("%s: answered: %+v", c.name, b.given)
+			}
+			continue
+		}
+		if len(b.given) != 1 || b.given[0].Verdict != c.verdict || b.given[0].Revision != 2 {
+			t.Errorf("%s: %+v", c.name, b.given)
+		}
+		if g := b.given[0]; c.verdict == approval.Grant && (g.For != 8*time.Hour || g.Uses != 3 || !g.Wide || !g.Exact) {
+			t.Errorf("%+v", g)
+		}
+	}
+}
+
+func TestApproveWithoutTerminal(t *testing.T) {
+	b := &book{ticket: testTicket()}
+	f := newFake(t, b.table())
+	if got := f.detached("approve", "ABCD1234"); got.status != 1 || !strings.Contains(got.err, "--yes --revision N") || len(b.given) != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got := f.detached("approve", "--yes", "--revision", "1", "ABCD1234"); got.status != 1 || !strings.Contains(got.err, "has changed") || len(b.given) != 0 {
+		t.Errorf("another revision: %+v, %+v", got, b.given)
+	}
+	if got := f.detached("approve", "--yes", "--revision", "2", "ABCD1234"); got.status != 0 || len(b.given) != 1 {
+		t.Errorf("%+v, %+v", got, b.given)
+	}
+	b.ticket.State = approval.Expired
+	if got := f.detached("approve", "--yes", "--revision", "2", "ABCD1234"); got.status != 1 || !strings.Contains(got.err, "is expired") || len(b.given) != 1 {
+		t.Errorf("%+v, %+v", got, b.given)
+	}
+}
+
+func TestDeny(t *testing.T) {
+	b := &book{ticket: testTicket(), conflicts: 3}
+	f := newFake(t, b.table())
+	got := f.run("", "deny", "--reason", "not today", "ABCD1234")
+	if got.status != 0 || len(b.given) != 1 || b.given[0].Reason != "not today" || b.given[0].Verdict != approval.Deny {
+		t.Errorf("%+v, %+v", got, b.given)
+	}
+}
+
+// TestApproveChange: what takes the ticket's place is shown and asked about.
+func TestApproveChange(t *testing.T) {
+	next := testTicket()
+	next.ID, next.Revision, next.Parent = "WXYZ9876", 1, "ABCD1234"
+	next.Facts = []approval.Fact{{Name: "command", Value: `"ls" "a b"`}}
+	b := &book{ticket: testTicket(), next: next}
+	f := newFake(t, b.table())
+	screen, tty := terminal(t)
+	cmd := f.on(tty, "approve", "--change", "--workspace", "./work", "ABCD1234", "--", "ls", "a b")
+	for _, prompt := range []string{`change it into "ls" "a b", with the workspace ` + f.dir + "/work", "let it run, this once"} {
+		if seen := until(t, screen, "Anything else changes nothing: "); !strings.Contains(strings.ReplaceAll(seen, "\r\n", " "), prompt) {
+			t.Errorf("%q; want %s", seen, prompt)
+		}
+		if _, err := io.WriteString(screen, "yes\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := rest(screen)
+	_ = cmd.Wait()
+	if status(cmd) != 0 || len(b.given) != 2 {
+		t.Fatalf("%q %+v", seen, b.given)
+	}
+	if g := b.given[0]; g.Verdict != approval.Change || string(g.Args[1]) != "a b" || string(*g.Workspace) != f.dir+"/work" {
+		t.Errorf("%+v", g)
+	}
+	if g := b.given[1]; g.Verdict != approval.Allow || g.Ticket != "WXYZ9876" || g.Revision != 1 {
+		t.Errorf("%+v", g)
+	}
+}
+
+// TestTooLongToApprove: what doesn't fit is not asked about.
+func TestTooLongToApprove(t *testing.T) {
+	b := &book{ticket: testTicket()}
+	b.ticket.Claim = strings.Repeat("x", 20<<10)
+	f := newFake(t, b.table())
+	screen, tty := terminal(t)
+	cmd := f.on(tty, "approve", "ABCD1234")
+	if seen := rest(screen); !strings.Contains(seen, "clawsup approvals --watch") || strings.Contains(seen, "Type yes") {
+		t.Errorf("%q", seen)
+	}
+	_ = cmd.Wait()
+	if status(cmd) != 1 || len(b.given) != 0 {
+		t.Errorf("status %d, %+v", status(cmd), b.given)
+	}
+}
+
+// TestDesk: a terminal on which one key allows a ticket, once it stood still.
+func TestDesk(t *testing.T) {
+	b := &book{ticket: testTicket()}
+	b.ticket.Facts = b.ticket.Facts[:1]
+	table := b.table()
+	table[api.TicketWatch] = func(ctx context.Context, r *api.Request) (any, error) {
+		_ = r.Notify(api.TicketChanged, b.ticket)
+		_ = r.Notify(api.Ready, api.Nothing{})
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	answered := make(chan struct{})
+	take := table[api.TicketAnswer]
+	table[api.TicketAnswer] = func(ctx context.Context, r *api.Request) (any, error) {
+		defer close(answered)
+		return take(ctx, r)
+	}
+	f := newFake(t, table)
+	screen, tty := terminal(t)
+	conn, err := tty.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Control(func(fd uintptr) { _ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 50, Col: 90}) }); err != nil {
+		t.Fatal(err)
+	}
+	cmd := f.on(tty, "approvals", "--watch", "--no-color")
+	defer func() { _ = cmd.Process.Kill() }()
+	until(t, screen, "ABCD1234")
+	// The screen must be read, and the key pressed again until the ticket has
+	// stood still for long enough.
+	go func() { _, _ = io.Copy(io.Discard, screen) }()
+	for range 600 {
+		if _, err := io.WriteString(screen, "a"); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-answered:
+			if _, err := io.WriteString(screen, "q"); err != nil {
+				t.Fatal(err)
+			}
+			if _ = cmd.Wait(); status(cmd) != 0 || len(b.given) != 1 || b.given[0].Verdict != approval.Allow {
+				t.Errorf("status %d, %+v", status(cmd), b.given)
+			}
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	t.Error("no key answered")
+}
+
+// detached runs clawsup in a session without a terminal.
+func (b *bench) detached(args ...string) said {
+	b.t.Helper()
+	c := b.command(args...)
+	c.SysProcAttr = newSession()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer null.Close()
+	c.Stdin = null
+	return b.finish(c)
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/cmd/clawsup/internal/desk"
+	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/visible"
+)
+
+// maxQuestion bounds, in bytes, what is put on a terminal at once. A question
+// that can't be read whole can't be answered.
+const maxQuestion = 16 << 10
+
+// confirm shows a ticket on the controlling terminal and asks for the word
+// yes, typed after it was shown. Its nil means yes.
+func confirm(t *approval.Ticket, question string) error {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return fmt.Errorf("there is no terminal to ask on; read 'clawsup approval show %s', then add --yes --revision N", t.ID)
+	}
+	defer tty.Close()
+	text := strings.Join(desk.Text(t, terminalWidth(tty)-1, time.Now()), "\n") + "\n"
+	if len(text) > maxQuestion {
+		return fmt.Errorf("ticket %s has %d bytes, more than the %d that are shown at once: read and answer it in 'clawsup approvals --watch'", t.ID, len(text), maxQuestion)
+	}
+	if _, err := io.WriteString(tty, text); err != nil {
+		return err
+	}
+	// What was typed before it could be read is no answer to it.
+	if err := dropInput(tty); err != nil {
+		return fmt.Errorf("the terminal's input could not be emptied: %w", err)
+	}
+	if _, err := fmt.Fprintf(tty, "Type yes, the whole word, to %s. Anything else changes nothing: ", visible.Line(question)); err != nil {
+		return err
+	}
+	typed, err := bufio.NewReader(io.LimitReader(tty, 4096)).ReadString('\n')
+	switch {
+	case err != nil:
+		fmt.Fprintln(tty)
+		return errors.New("the terminal's input ended without an answer; nothing was answered")
+	case typed != "yes\n":
+		return errors.New("the answer was not yes; nothing was answered")
+	}
+	return nil
+}
+
+// dropInput throws away what is typed and not read (tcflush(3)).
+func dropInput(tty *os.File) error {
+	conn, err := tty.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	return errors.Join(conn.Control(func(fd uintptr) { inner = unix.IoctlSetInt(int(fd), unix.TCFLSH, unix.TCIFLUSH) }), inner)
+}
+
+// terminalWidth is in columns; 80 of what is none, or doesn't say.
+func terminalWidth(f *os.File) int {
+	width := 80
+	if conn, err := f.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) {
+			if size, err := unix.IoctlGetWinsize(int(fd), unix.TIOCGWINSZ); err == nil && size.Col > 0 {
+				width = int(size.Col)
+			}
+		})
+	}
+	return width
+}
