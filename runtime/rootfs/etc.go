@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/clawsup/clawsup/runtime/wire"
 )
@@ -104,11 +105,20 @@ func (b *builder) etc() error {
 		return err
 	}
 	for file, content := range files {
-		if err := os.WriteFile(b.at(file), []byte(content), 0o644); err != nil {
+		if err := write(b.at(file), []byte(content)); err != nil {
 			return &Error{file, err}
 		}
 	}
 	return nil
+}
+
+// write makes a file of the root. A process that is started meanwhile, for
+// another box, has a copy of the descriptor until its exec, and a root that
+// somebody writes to can't be made read-only: so none is started meanwhile.
+func write(file string, content []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(file, content, 0o644)
 }
 
 // showFile shows one file or directory of the host: small regular files as
@@ -129,7 +139,7 @@ func (b *builder) showFile(file string) error {
 	case info.Mode().IsRegular() && info.Size() <= copyLimit:
 		content, err := os.ReadFile(file)
 		if err == nil {
-			err = os.WriteFile(b.at(file), content, 0o644)
+			err = write(b.at(file), content)
 		}
 		if err != nil {
 			return &Error{file, err}

@@ -485,7 +485,7 @@ func (b *builder) make(above int, name string, dir bool) error {
 		}
 		return unix.Fchmodat(above, name, 0o755, 0) // past the umask
 	}
-	fd, err := unix.Openat(above, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
+	fd, err := unix.Openat(above, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return fmt.Errorf("create %q: %w", name, err)
 	}
