@@ -117,7 +117,9 @@ func serve(config string) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b, err := broker.Open(ctx, broker.Options{Config: config, Version: version.String(), Given: given})
+	b, err := broker.Open(ctx, broker.Options{Config: config, Version: version.String(), Given: given,
+		Stores: os.Getenv("NOTIFY_SOCKET") != "",
+	})
 	if err != nil {
 		return err
 	}

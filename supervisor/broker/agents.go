@@ -6,39 +6,106 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/sirupsen/logrus"
+
+	"github.com/clawsup/clawsup/supervisor"
+	"github.com/clawsup/clawsup/supervisor/agent"
 	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/audit"
+	"github.com/clawsup/clawsup/supervisor/systemd"
 )
 
-type resident interface {
-	Name() string
-	Run(context.Context)
-	Start(context.Context) error
-	Stop(context.Context) error
-	Restart(context.Context) error
-	Freeze(context.Context) error
-	Thaw(context.Context) error
-	Kill(context.Context, string) error
-	Leave(context.Context) error
-	Restore(context.Context, string) error
-	Logs(int64) ([]byte, error)
-	Status() api.Agent
+// openAgents makes the configured agents; what the descriptor store kept of one
+// goes on. Serve starts the others.
+func (b *Broker) openAgents(context.Context) error {
+	g := b.generation.Load()
+	for i := range g.Config.Agents {
+		a, err := b.newAgent(g, &g.Config.Agents[i])
+		if err != nil {
+			return err
+		}
+		b.mu.Lock()
+		b.agents[a.Name()] = a
+		b.mu.Unlock()
+	}
+	// What was kept of agents that are no longer configured ends here: their
+	// clawsup-init sees its socket close.
+	for name, files := range b.options.Given {
+		if agentName, ok := strings.CutPrefix(name, agent.StoreName("")); ok && g.agent(agentName) == nil {
+			closeAll(files)
+			if err := forget(name); err != nil {
+				logrus.WithError(err).Warn("systemd could not be told to forget an agent")
+			}
+		}
+	}
+	return nil
 }
 
-func (b *Broker) openAgents(ctx context.Context) error { return nil }
+func (b *Broker) newAgent(g *Generation, c *supervisor.AgentConfig) (*agent.Agent, error) {
+	o := agent.Options{
+		Config: *c, Supervisor: b.supervisor, Profile: g.profiles[c.Profile],
+		SocketDir: b.agentDir(c.Name), Dir: filepath.Join(b.supervisor.Config.StateDir, "agents", c.Name),
+		Relay: b.relay, Adopt: b.options.Given[agent.StoreName(c.Name)],
+		Receipt: b.agentReceipt,
+		Report:  func(text string, err error) { logrus.WithError(err).Error(text) },
+		Changed: func(v api.Agent) { logrus.WithField("agent", v.Name).Info(v.State) },
+	}
+	for _, w := range g.Config.Workspaces {
+		if len(c.Workspaces) == 0 || slices.Contains(c.Workspaces, w.Name) {
+			o.Workspaces = append(o.Workspaces, agent.Workspace{Name: w.Name, Path: w.Path})
+		}
+	}
+	if b.options.Stores {
+		o.Keep, o.Forget = keep, forget
+	}
+	return agent.New(o)
+}
 
-func (b *Broker) reloadAgents(g *Generation) {}
+// keep has systemd hold copies of descriptors, so that they outlive this
+// process: an agent whose descriptors are nowhere else would end with it.
+func keep(name string, files []*os.File) error {
+	_, err := systemd.Store(name, files...)
+	return err
+}
+
+func forget(name string) error {
+	_, err := systemd.Remove(name)
+	return err
+}
+
+// agentReceipt writes a receipt of an agent's life. Nobody waits for it: an
+// agent that is being killed must not live until a disk has answered.
+func (b *Broker) agentReceipt(r audit.Receipt) {
+	if _, err := b.log.Begin(context.Background(), r); err != nil {
+		b.logFailed(err)
+	}
+}
+
+// reloadAgents makes agents of the new generation known. One whose section has
+// changed keeps running as it is; what is new counts after its next restart of
+// clawsupd, since its socket and its box were made for the old one.
+func (b *Broker) reloadAgents(g *Generation) {
+	for _, a := range b.agentList() {
+		if g.agent(a.Name()) == nil {
+			logrus.WithField("agent", a.Name()).Warn("it is no longer configured: it may ask for nothing; restart clawsupd to end it")
+		}
+	}
+}
 
 // agentList gives the agents by name.
-func (b *Broker) agentList() []resident {
+func (b *Broker) agentList() []*agent.Agent {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.SortedFunc(maps.Values(b.agents), func(x, y resident) int { return cmp.Compare(x.Name(), y.Name()) })
+	return slices.SortedFunc(maps.Values(b.agents), func(x, y *agent.Agent) int { return cmp.Compare(x.Name(), y.Name()) })
 }
 
 // agentNamed gives an agent by its name; empty where there is one alone.
-func (b *Broker) agentNamed(name string) (resident, error) {
+func (b *Broker) agentNamed(name string) (*agent.Agent, error) {
 	list := b.agentList()
 	if name == "" && len(list) == 1 {
 		return list[0], nil
@@ -58,7 +125,7 @@ func (b *Broker) agentNamed(name string) (resident, error) {
 }
 
 // agentView is an agent's state with its labels.
-func (b *Broker) agentView(a resident) api.Agent {
+func (b *Broker) agentView(a *agent.Agent) api.Agent {
 	v := a.Status()
 	v.Labels, _, _ = b.sessions.Labels("", a.Name())
 	v.Labels.Untrusted = true // it reads hostile text all day
@@ -85,7 +152,7 @@ func (b *Broker) agentStatus(_ context.Context, _ client, r *api.Request) (any, 
 }
 
 // agentAct does something to the agent that a request names.
-func (b *Broker) agentAct(ctx context.Context, who client, r *api.Request, what string, do func(resident) error) (any, error) {
+func (b *Broker) agentAct(ctx context.Context, who client, r *api.Request, what string, do func(*agent.Agent) error) (any, error) {
 	ref, err := params[api.AgentRef](r)
 	if err != nil {
 		return nil, err
@@ -109,26 +176,26 @@ func (b *Broker) agentStart(ctx context.Context, who client, r *api.Request) (an
 	if err := b.open(); err != nil {
 		return nil, err
 	}
-	return b.agentAct(ctx, who, r, "start", func(a resident) error { return a.Start(ctx) })
+	return b.agentAct(ctx, who, r, "start", func(a *agent.Agent) error { return a.Start(ctx) })
 }
 
 func (b *Broker) agentStop(ctx context.Context, who client, r *api.Request) (any, error) {
-	return b.agentAct(ctx, who, r, "stop", func(a resident) error { return a.Stop(ctx) })
+	return b.agentAct(ctx, who, r, "stop", func(a *agent.Agent) error { return a.Stop(ctx) })
 }
 
 func (b *Broker) agentRestart(ctx context.Context, who client, r *api.Request) (any, error) {
 	if err := b.open(); err != nil {
 		return nil, err
 	}
-	return b.agentAct(ctx, who, r, "restart", func(a resident) error { return a.Restart(ctx) })
+	return b.agentAct(ctx, who, r, "restart", func(a *agent.Agent) error { return a.Restart(ctx) })
 }
 
 func (b *Broker) agentFreeze(ctx context.Context, who client, r *api.Request) (any, error) {
-	return b.agentAct(ctx, who, r, "freeze", func(a resident) error { return a.Freeze(ctx) })
+	return b.agentAct(ctx, who, r, "freeze", func(a *agent.Agent) error { return a.Freeze(ctx) })
 }
 
 func (b *Broker) agentThaw(ctx context.Context, who client, r *api.Request) (any, error) {
-	return b.agentAct(ctx, who, r, "thaw", func(a resident) error { return a.Thaw(ctx) })
+	return b.agentAct(ctx, who, r, "thaw", func(a *agent.Agent) error { return a.Thaw(ctx) })
 }
 
 func (b *Broker) agentLogs(_ context.Context, _ client, r *api.Request) (any, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/clawsup/clawsup/supervisor"
+	"github.com/clawsup/clawsup/supervisor/agent"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/audit"
@@ -32,6 +33,8 @@ type Options struct {
 	// Listeners are sockets that systemd has opened, and what its descriptor
 	// store kept, by name: approval, admin, and those of package agent.
 	Given map[string][]*os.File
+	// Stores says that there is a descriptor store: agents then outlive this process.
+	Stores bool
 }
 
 // Broker is a running daemon.
@@ -58,10 +61,10 @@ type Broker struct {
 	reloading sync.Mutex // one reload, lockdown or unlock at a time
 
 	mu       sync.Mutex
-	agents   map[string]resident // mu
-	logError error               // mu; why the log could not be written the last time
-	locked   string              // mu; why there is a lockdown; empty: there is none
-	lockedAt time.Time           // mu
+	agents   map[string]*agent.Agent // mu
+	logError error                   // mu; why the log could not be written the last time
+	locked   string                  // mu; why there is a lockdown; empty: there is none
+	lockedAt time.Time               // mu
 }
 
 // Open makes everything ready and ends what a killed daemon left open. The
@@ -73,7 +76,7 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 	}
 	b := &Broker{
 		options: o, started: time.Now(), rates: newRates(), calls: newRegister(),
-		agents: map[string]resident{},
+		agents: map[string]*agent.Agent{},
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	b.generation.Store(g)

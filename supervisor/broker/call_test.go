@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -231,9 +232,16 @@ func (h *host) awaitOutput(c *api.Client, id string) {
 	defer follower.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	go func() { _ = follower.Call(ctx, api.CallFollow, api.Follow{Call: id}, nil) }()
+	ended := make(chan string, 1)
+	go func() {
+		var v api.Call
+		err := follower.Call(ctx, api.CallFollow, api.Follow{Call: id}, &v)
+		ended <- fmt.Sprintf("%v %+v %+v", err, v, v.Result)
+	}()
 	for {
 		select {
+		case how := <-ended:
+			h.t.Fatal("it ended without a word: ", how)
 		case n := <-follower.Notifications():
 			if n.Method == api.Output {
 				return
