@@ -408,6 +408,40 @@ func TestChange(t *testing.T) {
 	}
 	_, err = b.AskChanged(ctx, id, q)
 	wantErr(t, err, ErrOver) // nobody waits
+	if !b.entries[id].isSettled() {
+		t.Error("it waits for a change that nobody wants, and is kept for it")
+	}
+}
+
+// What ended while an answer was being written down stays ended.
+func TestEndedWhileItWasWritten(t *testing.T) {
+	dir := bookDir(t)
+	b := openBook(t, dir, Options{})
+	id := ask(t, b, question("c1"))
+	b.write.Lock()
+	b.mu.Lock()
+	e := b.entries[id]
+	old := e.rec
+	next, err := b.answered(old, alice, &Answer{Ticket: id, Revision: 1, Verdict: Grant, For: time.Hour}, b.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.expireTicket(e)
+	b.mu.Unlock()
+	done, err := b.change(e, old, next)
+	b.write.Unlock()
+	if done || err != nil {
+		t.Errorf("%v, %v", done, err)
+	}
+	check := func(b *Book) {
+		t.Helper()
+		if _, n := b.Counts(); n != 0 || show(t, b, id).State != Expired {
+			t.Errorf("%d grants, %+v", n, show(t, b, id))
+		}
+	}
+	check(b)
+	closeBook(t, b)
+	check(openBook(t, dir, Options{}))
 }
 
 // A change that nobody carries out ends when its ticket would have.

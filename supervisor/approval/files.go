@@ -88,23 +88,13 @@ func (b *Book) load() error {
 		return cmp.Or(a.Ticket.Created.Compare(b.Ticket.Created), strings.Compare(a.Ticket.ID, b.Ticket.ID))
 	})
 	for _, rec := range list {
-		now := b.now()
 		e := &entry{size: rec.size(), settled: make(chan struct{})}
 		next := rec
 		if rec.Ticket.State == Pending {
-			next = next.closed(Void, Restart, now)
+			next = next.closed(Void, Restart, b.now())
 		}
-		if next.live() {
-			why := ""
-			switch {
-			case b.lockdown != nil:
-				why = b.lockdown.text()
-			case !now.Before(next.Grant.Expires):
-				why = expired
-			}
-			if why != "" {
-				next = next.regranted(func(g *policy.Grant) { g.Revoked = why })
-			}
+		if next.live() && b.lockdown != nil {
+			next = next.regranted(func(g *policy.Grant) { g.Revoked = b.lockdown.text() })
 		}
 		if next != rec {
 			if err := b.save(next); err != nil {
@@ -117,7 +107,7 @@ func (b *Book) load() error {
 		b.over = append(b.over, e)
 		b.overSize += e.size
 	}
-	b.mu.Lock() // an expiry may be due at once
+	b.mu.Lock() // what has expired since ends at once, and so at the same time as this
 	for _, e := range b.over {
 		if e.rec.live() {
 			b.addGrant(e)

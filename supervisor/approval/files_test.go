@@ -262,6 +262,27 @@ func TestKeep(t *testing.T) {
 	check(openBook(t, dir, Options{Keep: 3}))
 }
 
+// What could not be written when it was known is written when the book is
+// closed, and before a lockdown ends.
+func TestWhatIsLeftToWrite(t *testing.T) {
+	for name, last := range map[string]func(*Book) error{"close": (*Book).Close, "unlock": (*Book).Unlock} {
+		dir := bookDir(t)
+		b := openBook(t, dir, Options{})
+		id := ask(t, b, question("c1"))
+		answer(t, b, alice, id, no)
+		b.mu.Lock()
+		b.entries[id].stale = true
+		b.mu.Unlock()
+		put(t, b.file(id), nil)
+		if err := last(b); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := os.ReadFile(b.file(id)); err != nil || len(text) == 0 {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+}
+
 func TestWhatKilledWritesLeave(t *testing.T) {
 	dir := bookDir(t)
 	closeBook(t, openBook(t, dir, Options{}))

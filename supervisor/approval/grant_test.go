@@ -110,6 +110,11 @@ func TestGrantsOverARestart(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	for n := range 3 {
+		for _, g := range b.Grants() {
+			if g.ID == long.ID && g.Uses != 2-n {
+				t.Errorf("before use %d after the restart: %+v", n+1, g)
+			}
+		}
 		v := b.Use(subjectOf(question("c")), asking)
 		if (v.Grant == long.ID) != (n < 2) {
 			t.Errorf("use %d after the restart: %+v", n+1, v)
