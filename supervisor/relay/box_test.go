@@ -5,6 +5,7 @@ package relay
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,7 +23,7 @@ var programs map[string]string
 
 func TestMain(m *testing.M) { os.Exit(relaytest.Main(m, &programs)) }
 
-func openDir(t *testing.T) string {
+func openDir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
@@ -61,7 +62,11 @@ func TestBoxedHelper(t *testing.T) {
 	for name, harm := range map[string]func(*runtime.Service) error{
 		"killed": func(v *runtime.Service) error { return v.Kill(ctx) },
 		"hung":   func(v *runtime.Service) error { return v.Freeze(ctx) },
-		"dead":   func(v *runtime.Service) error { return v.Signal(unix.SIGKILL) },
+		"dead": func(v *runtime.Service) error {
+			err := v.Signal(unix.SIGKILL)
+			<-v.Done()
+			return err
+		},
 	} {
 		h.mu.Lock()
 		v := h.service
@@ -108,5 +113,35 @@ func TestWrongProgram(t *testing.T) {
 	}
 	if h.Running() {
 		t.Error("it is taken to be running")
+	}
+}
+
+// BenchmarkRelay measures a connection through the boxed helper: made, 16 MiB
+// there and back, ended.
+func BenchmarkRelay(b *testing.B) {
+	dir := openDir(b)
+	h, err := Open(Options{Supervisor: relaytest.Supervisor(b, dir, programs), Dir: filepath.Join(dir, "egress")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); h.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	server := echo(b)
+	for _, size := range []int{1, 16 << 20} {
+		file, at := listener(b)
+		if _, err := h.Relay(file, func() (*os.File, error) { return Connect(server) }); err != nil {
+			b.Fatal(err)
+		}
+		text := bytes.Repeat([]byte("x"), size)
+		b.Run(fmt.Sprintf("%d bytes", size), func(b *testing.B) {
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				if back := exchange(b, dial(b, at), text); len(back) != size {
+					b.Fatalf("%d of %d bytes came back", len(back), size)
+				}
+			}
+		})
 	}
 }

@@ -17,7 +17,7 @@
 // # What the helper can do if it is taken over
 //
 // It can read and change what goes through it, ask for connections of relays
-// that it was given, PerSecond of them, and lie about readiness. It names
+// that it was given, some five hundred a second, and lie about readiness. It names
 // relays by numbers and never an address. What it says is bounded and strictly
 // read (package packet); the first word that makes no sense ends it.
 //
@@ -30,6 +30,6 @@
 //
 // # Limits
 //
-// A relay has 256 connections at most, all together 512; a pair that moves
-// nothing for two hours is closed.
+// A relay has 256 connections at most, all together 512, and 512 new ones a
+// second: more wait. A pair that moves nothing for two hours is closed.
 package relay

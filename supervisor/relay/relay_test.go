@@ -32,7 +32,7 @@ func testContext(t *testing.T) context.Context {
 }
 
 // echo is a server that sends back what it gets, and then its end.
-func echo(t *testing.T) netip.AddrPort {
+func echo(t testing.TB) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -55,7 +55,7 @@ func echo(t *testing.T) netip.AddrPort {
 }
 
 // listener gives one with its address, the port being the kernel's choice.
-func listener(t *testing.T) (*os.File, string) {
+func listener(t testing.TB) (*os.File, string) {
 	t.Helper()
 	file, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
@@ -64,7 +64,7 @@ func listener(t *testing.T) (*os.File, string) {
 	return file, address(t, file)
 }
 
-func address(t *testing.T, file *os.File) string {
+func address(t testing.TB, file *os.File) string {
 	t.Helper()
 	var name unix.Sockaddr
 	err := control(file, func(fd int) (err error) {
@@ -103,7 +103,7 @@ func inProcess(t *testing.T, h *Helper, idle time.Duration) {
 	t.Cleanup(func() { cancel(); both.Wait() })
 }
 
-func dial(t *testing.T, to string) *net.TCPConn {
+func dial(t testing.TB, to string) *net.TCPConn {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", to, patience)
 	if err != nil {
@@ -115,7 +115,7 @@ func dial(t *testing.T, to string) *net.TCPConn {
 }
 
 // exchange sends text with its end and gives what comes back until the end.
-func exchange(t *testing.T, c *net.TCPConn, text []byte) []byte {
+func exchange(t testing.TB, c *net.TCPConn, text []byte) []byte {
 	t.Helper()
 	go func() {
 		_, _ = c.Write(text)
@@ -364,7 +364,7 @@ func TestHostileHelper(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if dials > burst+10*PerSecond {
+	if dials > burst+10*perSecond {
 		t.Errorf("%d connections were made for it", dials)
 	}
 }

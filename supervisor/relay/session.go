@@ -13,10 +13,11 @@ import (
 	"github.com/clawsup/clawsup/supervisor/relay/packet"
 )
 
-// Bounds of what a helper may ask for, and of its silence.
 const (
-	PerSecond    = 256 // connections
-	burst        = 2 * packet.PerRelay
+	// What a helper may ask for, with some room: the clocks are two.
+	perSecond = packet.PerSecond * 5 / 4
+	burst     = packet.Burst * 2
+
 	maxDials     = 64 // at work at once
 	pingInterval = 5 * time.Second
 )
@@ -67,7 +68,7 @@ func (s *session) read(pongs chan<- int) error {
 		}
 		switch {
 		case w.Kind == packet.Dial && !rate.take(time.Now()):
-			return fmt.Errorf("it asked for more than %d connections a second", PerSecond)
+			return fmt.Errorf("it asked for more than %d connections a second", packet.PerSecond)
 		case w.Kind == packet.Dial:
 			err = s.dial(w)
 		case w.Kind == packet.Probed && len(w.Detail) <= packet.MaxDetail:
@@ -210,7 +211,7 @@ type bucket struct {
 }
 
 func (b *bucket) take(now time.Time) bool {
-	b.left = min(b.left+now.Sub(b.last).Seconds()*PerSecond, burst)
+	b.left = min(b.left+now.Sub(b.last).Seconds()*perSecond, burst)
 	b.last = now
 	if b.left < 1 {
 		return false

@@ -39,6 +39,7 @@ type server struct {
 	idle time.Duration
 	room chan struct{} // one for each connection of all relays
 	asks chan struct{} // one for each probe
+	pace pace          // of dials
 
 	mu     sync.Mutex
 	relays map[int]*relay        // mu
@@ -63,6 +64,24 @@ func Serve(conn *packet.Conn, idle time.Duration) error {
 			return err
 		}
 	}
+}
+
+// pace bounds a rate: Burst at once, and then PerSecond.
+type pace struct {
+	mu   sync.Mutex
+	next time.Time // mu; of the next one, if there were no bursts
+}
+
+// take says how long whoever comes at this time has to wait for their turn.
+func (p *pace) take(now time.Time) time.Duration {
+	const interval = time.Second / packet.PerSecond
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next.Before(now) {
+		p.next = now
+	}
+	p.next = p.next.Add(interval)
+	return p.next.Add(-packet.Burst * interval).Sub(now)
 }
 
 // takes says which orders come with a descriptor.
@@ -137,6 +156,13 @@ func (s *server) listen(id int, file *os.File) error {
 
 // dial asks for a peer and waits for it. nil: there is none.
 func (s *server) dial(r *relay) *os.File {
+	turn := time.NewTimer(s.pace.take(time.Now()))
+	defer turn.Stop()
+	select {
+	case <-turn.C:
+	case <-r.done:
+		return nil
+	}
 	answer := make(chan *os.File, 1)
 	s.mu.Lock()
 	s.last++

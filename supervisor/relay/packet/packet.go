@@ -48,6 +48,8 @@ const (
 	PerRelay       = 256 // connections
 	MaxConnections = 512 // of all relays
 	MaxProbes      = 16
+	PerSecond      = 512 // connections; a helper keeps to it, and one that does not is no helper
+	Burst          = 256 // at once before that
 )
 
 // ErrPacket reports a message that breaks the rules of this package.
