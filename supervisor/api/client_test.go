@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -169,7 +170,9 @@ func TestCloseUnread(t *testing.T) {
 	c := v.dial(t)
 	answered := make(chan error, 1)
 	go func() { answered <- c.Call(t.Context(), "flow", Nothing{}, nil) }()
-	<-c.Notifications()
+	for len(c.Notifications()) < cap(c.Notifications()) {
+		runtime.Gosched()
+	}
 	c.Close()
 	if err := await(t, answered, "return"); CodeOf(err) != CodeStopped {
 		t.Errorf("%v", err)

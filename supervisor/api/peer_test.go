@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -169,6 +170,42 @@ func TestGone(t *testing.T) {
 	stop()
 	if err := await(t, served, "end"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNobody: what came before the kernel was asked who sends is nobody's. It
+// is so with a socket unit without PassCredentials=.
+func TestNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	// accepted already, or the kernels before 6.16 would say it
+	early, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, whoFrame); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan *Request, 1)
+	s := whoServer(asked, false)
+	v := &service{Server: s, ctx: t.Context(), users: make(map[uint32]*share), connections: 1, userConnections: 1,
+		userBytes: MaxUserBytes, queue: MaxQueue, writeTime: WriteTime}
+	v.take(early)
+	if got := rest(t, c); !strings.Contains(got, `"id":null,"error":{"code":8,"message":"the kernel does not say who sent this"`) {
+		t.Errorf("answer %q", got)
+	}
+	v.all.Wait()
+	if len(asked) != 0 {
+		t.Error("it was a request")
 	}
 }
 
