@@ -274,7 +274,9 @@ func (p *Parent) Holds(path string, leaf func(name string) bool) bool {
 		return false
 	}
 	if p.unit {
-		if _, rest, ok = strings.Cut(rest, "/"); !ok {
+		var unit string
+		unit, rest, _ = strings.Cut(rest, "/")
+		if !p.sibling(unit) {
 			return false
 		}
 	}

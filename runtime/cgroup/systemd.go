@@ -176,17 +176,22 @@ func (p *Parent) makeSupervisor() (string, error) {
 	return dir, nil
 }
 
+// sibling reports whether a unit of the parent's slice is a scope of the kind that is made here.
+func (p *Parent) sibling(unit string) bool {
+	stem := strings.TrimSuffix(filepath.Base(filepath.Dir(p.path)), ".slice")
+	return strings.HasPrefix(unit, stem+"-") && filepath.Ext(unit) == ".scope"
+}
+
 // predecessors returns the other scopes of the slice that may have leaves of nobody: those whose supervisor has died, and
 // the held one, whose supervisor group never tells who works with it.
 func (p *Parent) predecessors() []*Parent {
 	slice := filepath.Dir(p.path)
-	stem, _ := strings.CutSuffix(filepath.Base(slice), ".slice")
 	mount := p.host.Hierarchies[0].Mount
 	entries, _ := os.ReadDir(filepath.Join(mount, slice))
 	var left []*Parent
 	for _, e := range entries {
 		path := filepath.Join(slice, e.Name())
-		if !e.IsDir() || path == p.path || !strings.HasPrefix(e.Name(), stem+"-") || filepath.Ext(path) != ".scope" {
+		if !e.IsDir() || path == p.path || !p.sibling(e.Name()) {
 			continue
 		}
 		// A scope without a supervisor group is one that is just being made.
