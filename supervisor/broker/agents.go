@@ -127,8 +127,7 @@ func (b *Broker) agentNamed(name string) (*agent.Agent, error) {
 // agentView is an agent's state with its labels.
 func (b *Broker) agentView(a *agent.Agent) api.Agent {
 	v := a.Status()
-	v.Labels, _, _ = b.sessions.Labels("", a.Name())
-	v.Labels.Untrusted = true // it reads hostile text all day
+	v.Labels = b.labelsOf(a.Name(), "")
 	return v
 }
 

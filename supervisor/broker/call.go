@@ -159,6 +159,11 @@ func (b *Broker) accept(o owner, s api.Submit, files []*os.File) (_ *call, known
 	case len(files) > 0 && s.Stdin != nil:
 		return nil, false, failf(api.CodeParams, "stdin comes as a descriptor or as data, not as both")
 	}
+	if s.Session != "" {
+		if err := session.CheckName(s.Session); err != nil {
+			return nil, false, failf(api.CodeParams, "%v", err)
+		}
+	}
 	gen := b.generation.Load()
 	// One after the other, so that a key is looked for and taken in one step.
 	b.accepting.Lock()
@@ -194,7 +199,7 @@ func (b *Broker) accept(o owner, s api.Submit, files []*os.File) (_ *call, known
 	c.ctx, c.cancel = context.WithCancelCause(b.ctx)
 	c.view = api.Call{
 		ID: c.id, State: api.Queued, Requester: o.String(), Agent: o.agent, SessionName: s.Session,
-		Command: c.command, Skill: s.Skill, Key: s.Key, Created: time.Now().UTC(),
+		Command: c.command, Skill: s.Skill, Key: s.Key, Labels: b.labelsOf(o.agent, ""), Created: time.Now().UTC(),
 	}
 	b.calls.add(c)
 	b.working.Go(func() { b.carry(c, t) })
@@ -367,11 +372,18 @@ func (b *Broker) resolve(ctx context.Context, c *call, s *api.Submit) (*supervis
 	return p, policy.FromProfile(profile), nil
 }
 
+// labelsOf gives the labels of what an agent asks for in a session; either may
+// be empty. An agent reads hostile text all day: what it asks for is untrusted.
+func (b *Broker) labelsOf(agent, id string) policy.Labels {
+	labels, _, _ := b.sessions.Labels(id, agent)
+	labels.Untrusted = labels.Untrusted || agent != ""
+	return labels
+}
+
 // subject is the question that policy gets about a call.
 func (b *Broker) subject(c *call) policy.Subject {
 	v := c.snapshot()
-	labels, _, _ := b.sessions.Labels(v.Session, v.Agent)
-	labels.Untrusted = labels.Untrusted || v.Agent != ""
+	labels := b.labelsOf(v.Agent, v.Session)
 	s := policy.Subject{
 		Effect: policy.Exec, Plan: c.plan.Digest, Script: c.plan.Script,
 		Session: v.Session, Agent: v.Agent, Labels: labels,

@@ -374,6 +374,7 @@ func TestBadRequests(t *testing.T) {
 		"another approver": `{"args": ["true"], "approver": "me"}`,
 		"a negative time":  `{"args": ["true"], "timeout": "-1s"}`,
 		"a bad key":        `{"args": ["true"], "key": "a\u0007"}`,
+		"a bad session":    `{"args": ["true"], "session": "../x"}`,
 	} {
 		if v, err := try[api.Call](c, api.CallSubmit, json.RawMessage(p)); api.CodeOf(err) != api.CodeParams {
 			t.Errorf("%s: %v %+v", name, err, v)
@@ -384,7 +385,6 @@ func TestBadRequests(t *testing.T) {
 		"no such profile":   `{"wait": true, "args": ["true"], "profile": "nobodys"}`,
 		"no such workspace": `{"wait": true, "args": ["true"], "workspace": "/nowhere/at/all"}`,
 		"no such skill":     `{"wait": true, "skill": "nobodys"}`,
-		"a bad session":     `{"wait": true, "args": ["true"], "session": "../x"}`,
 	} {
 		v, err := try[api.Call](c, api.CallSubmit, json.RawMessage(p))
 		if err != nil || v.Result.Status != runtime.SandboxError && v.Result.Status != runtime.Denied || v.Result.Message == "" {

@@ -193,11 +193,19 @@ func (s *Store) Tmp(id string) string { return filepath.Join(s.dir, id, "tmp") }
 // nameForm is what a session may be called.
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
+// CheckName refuses what a session can't be called.
+func CheckName(name string) error {
+	if !nameForm.MatchString(name) {
+		return refuse("session %s: a name has 1 to 128 letters, digits, dots, hyphens and underscores and begins with a letter or digit", visible.Quote(name))
+	}
+	return nil
+}
+
 // Use gives the owner's session of that name and counts one call in it, which
 // Leave ends. It is made if need be. An *Error says why it can't be used.
 func (s *Store) Use(owner Owner, name string) (Session, error) {
-	if !nameForm.MatchString(name) {
-		return Session{}, refuse("session %s: a name has 1 to 128 letters, digits, dots, hyphens and underscores and begins with a letter or digit", visible.Quote(name))
+	if err := CheckName(name); err != nil {
+		return Session{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
