@@ -479,7 +479,7 @@ func (c *Config) HostFaults() []error {
 		}
 	}
 	for _, w := range c.Workspaces {
-		if _, err := openWorkspace(w.Path, c.own()); err != nil {
+		if _, err := openWorkspace(w.Path, c.own(), c.ownFiles()); err != nil {
 			j.fault([]string{"workspace." + w.Name + ".path"}, "workspace.%s.path: %v", w.Name, err)
 		}
 	}

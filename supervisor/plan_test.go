@@ -156,7 +156,7 @@ func TestDigestKnowsTheExecutable(t *testing.T) {
 	}
 	write("#!/bin/sh\n")
 	in := ingredients(t)
-	w, err := openWorkspace(dir, nil)
+	w, err := openWorkspace(dir, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func asking(t *testing.T, text string) (in Ingredients, tool string) {
 	}
 	in = ingredients(t)
 	in.Profile = profileOf(t, "[effects]\nexec = \"ask\"")
-	w, err := openWorkspace(dir, nil)
+	w, err := openWorkspace(dir, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

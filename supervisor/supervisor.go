@@ -99,11 +99,17 @@ func (s *Supervisor) Close() error {
 // SkillStore is where sealed copies of skills are.
 func (c *Config) SkillStore() string { return filepath.Join(c.StateDir, "skills") }
 
-// own are clawsup's directories, which no workspace may touch.
+// own are clawsup's directories and its agents', which no workspace may touch.
 func (c *Config) own() []string {
-	list := []string{c.StateDir, c.RunDir, c.SkillStore(), filepath.Dir(DefaultConfig)}
+	list := []string{c.StateDir, c.RunDir, c.SkillStore(), filepath.Dir(DefaultConfig), c.Audit.Dir}
+	for _, a := range c.Agents {
+		list = append(list, a.StateDir)
+	}
 	return append(append(list, c.SkillPaths...), c.ProfilePaths...)
 }
+
+// ownFiles are files of clawsup's that no workspace may hold, wherever they lie.
+func (c *Config) ownFiles() []string { return []string{c.Audit.Anchor, c.Audit.Key} }
 
 // Stuck says of each dead box that could not be removed what is in the way.
 func (s *Supervisor) Stuck() []string { return s.host.Stuck() }
@@ -148,7 +154,7 @@ func (s *Supervisor) PlanUnder(ctx context.Context, r Request, profile *profiles
 	in := Ingredients{Request: r, Profile: profile, Host: s.host.Layers, Lower: s.Config.Lower, Vault: s.vault()}
 	var err error
 	if r.Workspace != "" {
-		w, err := openWorkspace(r.Workspace, s.Config.own())
+		w, err := openWorkspace(r.Workspace, s.Config.own(), s.Config.ownFiles())
 		if err != nil {
 			return nil, err
 		}

@@ -35,9 +35,10 @@ var closedDirs = []string{"/", "/home", "/lost+found", "/media", "/mnt", "/opt",
 
 // openWorkspace resolves name and says whether it may be a workspace. own are
 // clawsup's directories: none of them, nothing in them and nothing that
-// contains one of them may be. Directories are compared by device and inode,
-// so that another mount of one is the same to it.
-func openWorkspace(name string, own []string) (Workspace, error) {
+// contains one of them may be. files are its files elsewhere: nothing that
+// contains one may be. Directories are compared by device and inode, so that
+// another mount of one is the same to it.
+func openWorkspace(name string, own, files []string) (Workspace, error) {
 	refuse := func(format string, args ...any) (Workspace, error) {
 		return Workspace{}, fmt.Errorf("workspace %s %s", visible.Text(name), fmt.Sprintf(format, args...))
 	}
@@ -100,6 +101,15 @@ func openWorkspace(name string, own []string) (Workspace, error) {
 		}
 		if within {
 			return refuse("contains %s, which belongs to clawsup itself", visible.Text(dir))
+		}
+	}
+	for _, file := range files {
+		within, err := contains(w.Identity, filepath.Dir(file))
+		if err != nil {
+			return refuse("can't be used: %v", err)
+		}
+		if within {
+			return refuse("contains %s, which belongs to clawsup itself", visible.Text(file))
 		}
 	}
 	return w, nil

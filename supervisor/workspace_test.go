@@ -72,13 +72,16 @@ func TestWorkspaceRefused(t *testing.T) {
 		{dir + "/a\x1b[2J\u202e", `\x1b[2J\u202e`},
 		{dir + "/a\x00b", "invalid argument"},
 	} {
-		w, err := openWorkspace(c.name, own)
+		w, err := openWorkspace(c.name, own, nil)
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%q: %+v, %v; want %q", c.name, w, err, c.says)
 		}
 	}
 
-	good, err := openWorkspace(dir+"/good/.", own)
+	if w, err := openWorkspace(dir+"/good", nil, []string{dir + "/good/deep/audit.key"}); err == nil {
+		t.Errorf("it holds a file of clawsup's: %+v", w)
+	}
+	good, err := openWorkspace(dir+"/good/.", own, []string{dir + "/audit.key"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +92,7 @@ func TestWorkspaceRefused(t *testing.T) {
 	if err := os.Mkdir(dir+"/good/deep", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if w, err := openWorkspace(dir+"/link/deep", own); err != nil || w.Path != dir+"/good/deep" {
+	if w, err := openWorkspace(dir+"/link/deep", own, nil); err != nil || w.Path != dir+"/good/deep" {
 		t.Errorf("%+v, %v", w, err)
 	}
 	if err := os.Rename(dir+"/good", dir+"/moved"); err != nil {

@@ -73,6 +73,7 @@ func (h *host) runAgent() []map[string]any {
 func (h *host) agentSaid(wanted func(api.Agent) bool) []map[string]any {
 	h.t.Helper()
 	admin := h.dial("admin")
+	defer admin.Close()
 	for end := time.Now().Add(patience); !wanted(ask[[]api.Agent](h.t, admin, api.AgentStatus, api.AgentRef{})[0]); {
 		if time.Now().After(end) {
 			h.t.Fatalf("%+v", ask[[]api.Agent](h.t, admin, api.AgentStatus, api.AgentRef{}))
