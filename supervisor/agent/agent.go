@@ -226,8 +226,11 @@ func (a *Agent) Status() api.Agent {
 	s.Notes = append(s.Notes, slices.Sorted(maps.Values(a.warnings))...)
 	if r := a.run; r != nil {
 		s.Ready = r.ready
+		if p, err := r.service.Present(); err == nil {
+			s.Memory, s.Pids = int64(p.Memory), int64(p.Pids)
+		}
 		if stats, err := r.service.Stats(); err == nil {
-			s.Memory, s.Pids, s.CPU = int64(stats.MemoryPeak), int64(stats.PidsPeak), stats.CPU
+			s.CPU = stats.CPU
 		}
 	}
 	return s

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -243,7 +244,7 @@ func (a *Agent) dissolve(r *run) error {
 	for _, l := range r.relays {
 		errs = append(errs, l.Close())
 	}
-	errs = append(errs, r.service.Close())
+	errs = append(errs, r.service.Close(), a.forgetFrozen())
 	if a.o.Forget != nil {
 		errs = append(errs, a.o.Forget(StoreName(a.Name())))
 	}
@@ -393,6 +394,8 @@ func (a *Agent) Freeze(ctx context.Context) error {
 			a.change(Frozen)
 		}
 		a.mu.Unlock()
+		// It stands still, remembered or not.
+		a.warn("remember that it is frozen", os.WriteFile(a.frozenFile(), nil, 0o600))
 		return nil
 	})
 }
@@ -410,8 +413,20 @@ func (a *Agent) Thaw(ctx context.Context) error {
 			a.change(r.before)
 		}
 		a.mu.Unlock()
-		return nil
+		return a.forgetFrozen()
 	})
+}
+
+// frozenFile is there while somebody wants the agent to stand still: another
+// process that takes it over can't tell that from a copy that was being made.
+func (a *Agent) frozenFile() string { return filepath.Join(a.o.Dir, "frozen") }
+
+func (a *Agent) forgetFrozen() error {
+	err := os.Remove(a.frozenFile())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // whileRunning does something to the present run, and records it.
@@ -496,6 +511,7 @@ func (a *Agent) adopt() {
 		a.warn("take it over", err)
 		a.receipt("adopt", "", nil)
 		_ = a.attend(r)
+		a.adoptFrozen(r)
 		return
 	}
 	errs := []error{err}
@@ -510,6 +526,23 @@ func (a *Agent) adopt() {
 	a.last = "could not be taken over: " + err.Error()
 	a.receipt("adopt", "failed", nil, detail(err.Error()))
 	a.o.Report("take over agent "+a.Name(), err)
+}
+
+// adoptFrozen keeps frozen what somebody wanted to be, and thaws what was only
+// frozen for a copy.
+func (a *Agent) adoptFrozen(r *run) {
+	if _, err := os.Lstat(a.frozenFile()); err == nil {
+		a.mu.Lock()
+		if a.run == r {
+			r.before = a.state
+			a.change(Frozen)
+		}
+		a.mu.Unlock()
+		return
+	}
+	ctx, cancel := context.WithTimeout(a.life, killLimit)
+	defer cancel()
+	a.warn("thaw it", r.service.Thaw(ctx))
 }
 
 // Restore puts a snapshot in the place of the state directory. The agent is

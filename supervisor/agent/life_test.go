@@ -66,6 +66,9 @@ func TestLife(t *testing.T) {
 	a := h.settle(o)
 	must(t, a.Start(h.ctx))
 	s := a.await(h.ctx, Ready)
+	if s.Memory == 0 || s.Pids < 2 || s.CPU == 0 {
+		t.Errorf("it uses %d bytes, %d processes, %v", s.Memory, s.Pids, s.CPU)
+	}
 	if !s.Ready || s.UID != agentID || s.Network != "none" || len(s.Snapshots) != 1 {
 		t.Errorf("status %+v", s)
 	}
@@ -362,6 +365,50 @@ func TestLeaveAndAdopt(t *testing.T) {
 	}
 	if got, want := second.steps(), []string{"adopt", "ready", "stop", "end signalled"}; !slices.Equal(got, want) {
 		t.Errorf("receipts %q, want %q", got, want)
+	}
+}
+
+// A person's freeze outlives this process; the one of a daily copy does not.
+func TestAdoptFrozen(t *testing.T) {
+	h := newHouse(t)
+	for _, asked := range []bool{true, false} {
+		o := h.options(fmt.Sprintf("claw-%v", asked), "stay")
+		var kept []*os.File
+		o.Keep = func(_ string, files []*os.File) error {
+			for _, f := range files {
+				fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+				if err != nil {
+					return err
+				}
+				kept = append(kept, os.NewFile(uintptr(fd), f.Name()))
+			}
+			return nil
+		}
+		first := h.settle(o)
+		must(t, first.Start(h.ctx))
+		first.awaitWord(h.ctx, `"stay"`)
+		if asked {
+			must(t, first.Freeze(h.ctx))
+		} else {
+			must(t, first.run.service.Freeze(h.ctx)) // and this process is killed
+		}
+		must(t, first.Leave(h.ctx))
+		o.Adopt = kept
+		second := h.settle(o)
+		want := Ready
+		if asked {
+			want = Frozen
+		}
+		if s := second.Status(); s.State != want.String() {
+			t.Errorf("frozen by a person %v: %+v", asked, s)
+		}
+		if asked {
+			must(t, second.Thaw(h.ctx))
+		}
+		must(t, second.Stop(h.ctx))
+		if s := second.Status(); s.Last != "ended by SIGTERM" {
+			t.Errorf("frozen by a person %v: %+v", asked, s)
+		}
 	}
 }
 

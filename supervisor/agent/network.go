@@ -114,7 +114,8 @@ func question(r *supervisor.AgentReady) (to netip.AddrPort, p relay.Probe, err e
 const probeLimit = 5 * time.Second
 
 // awaitReady asks until the answer is yes, or the time is over, which ends the
-// run. Times at which there is nobody to ask don't count.
+// run. Times at which there is nobody to ask, or the agent is frozen,
+// don't count.
 func (a *Agent) awaitReady(r *run) {
 	to, p, err := question(&a.o.Config.Ready)
 	if err != nil {
@@ -132,7 +133,7 @@ func (a *Agent) awaitReady(r *run) {
 		case err == nil:
 			a.nowReady(r)
 			return
-		case errors.Is(err, relay.ErrNotRunning):
+		case errors.Is(err, relay.ErrNotRunning), a.Status().State == Frozen.String():
 			deadline = deadline.Add(time.Duration(a.o.Config.Ready.Every))
 		case time.Now().After(deadline):
 			a.notReady(r, err)
