@@ -288,7 +288,13 @@ func TestHalfClosed(t *testing.T) {
 // the listener.
 func TestStop(t *testing.T) {
 	began, ended := make(chan error, 1), make(chan error, 1)
-	v := serve(t, &Server{Methods: map[string]Handler{"wait": until(began, ended)}})
+	v := serve(t, &Server{Methods: map[string]Handler{"wait": func(ctx context.Context, _ *Request) (any, error) {
+		began <- nil
+		<-ctx.Done()
+		<-time.After(50 * time.Millisecond) // a server that doesn't wait is gone by then
+		ended <- ctx.Err()
+		return nil, ctx.Err()
+	}}})
 	idle, half, c := v.bare(t), v.bare(t), v.bare(t)
 	if err := half.CloseWrite(); err != nil {
 		t.Fatal(err)
