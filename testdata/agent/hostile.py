@@ -123,6 +123,23 @@ def cancel(o, call):
         pass  # it has ended
 
 
+def decided(o, call):
+    """The call once its labels are settled: it is asked about, runs or has ended."""
+    settled = ("asking", "running", "ended")
+    client = Client(o.socket)
+    client.send("call.follow", {"call": call["id"]})
+    now = Client(o.socket).ask("call.show", {"call": call["id"]})
+    while now["state"] not in settled:
+        frame = json.loads(client.lines.readline())
+        if frame.get("method") == "call.changed":
+            now = frame["params"]
+        elif "result" in frame:
+            now = frame["result"]
+        elif "error" in frame:
+            raise Refused(frame["error"]["message"])
+    return now
+
+
 def asked_call(o):
     """A call that needs a person, under the profile that says so."""
     return {"args": ["python3", "-c", "print(6*7)"], "profile": o.profile}
@@ -193,7 +210,7 @@ def wash(o):
     """Asks in fresh sessions, and tells what labels the calls have all the same."""
     for name in ("clean", "clean-2", "x" * 300, "../other", ""):
         try:
-            call = Client(o.socket).ask("call.submit", dict(asked_call(o), session=name))
+            call = decided(o, Client(o.socket).ask("call.submit", dict(asked_call(o), session=name)))
         except Refused as e:
             stopped("a session called %.20r" % name, e)
             continue
