@@ -31,11 +31,12 @@ type form struct {
 type field struct {
 	name    string
 	input   textinput.Model
+	own     bool     // has a line of its own, below its name
 	choices []string // of a choice
 	chosen  int
 }
 
-func newInput(name, value string) field {
+func newInput(name, value string, own bool) field {
 	in := textinput.New()
 	in.Prompt = ""
 	in.CharLimit = 64 << 10
@@ -45,7 +46,7 @@ func newInput(name, value string) field {
 	styles.Cursor.Blink = false
 	in.SetStyles(styles)
 	in.SetValue(value)
-	return field{name: name, input: in}
+	return field{name: name, input: in, own: own}
 }
 
 func (f *form) focus() tea.Cmd {
@@ -96,7 +97,7 @@ func (f *form) answer() (approval.Answer, error) {
 
 func newDeny(t approval.Ticket) (*form, error) {
 	return &form{ticket: t, title: "Deny " + t.ID, does: "denies",
-		fields: []field{newInput("reason, for the requester", "")},
+		fields: []field{newInput("reason, for the requester", "", true)},
 		make: func(f *form) (approval.Answer, error) {
 			return approval.Answer{Verdict: approval.Deny, Reason: f.fields[0].input.Value()}, nil
 		}}, nil
@@ -127,7 +128,7 @@ func newGrant(t approval.Ticket) (*form, error) {
 		what.choices = []string{"the skill as it is now, any arguments: " + script, exactPlan}
 	}
 	return &form{ticket: t, title: "Grant " + t.ID, does: "grants",
-		fields: []field{newInput("for how long", "1h"), newInput("how often (empty: not counted)", ""), who, what},
+		fields: []field{newInput("how long", "1h", false), newInput("how often", "", false), who, what},
 		make:   makeGrant}, nil
 }
 
@@ -139,7 +140,7 @@ func makeGrant(f *form) (approval.Answer, error) {
 	}
 	if uses := f.fields[1].input.Value(); uses != "" {
 		if a.Uses, err = strconv.Atoi(uses); err != nil || a.Uses < 1 {
-			return a, errors.New("how often is a number from 1 on, or empty")
+			return a, errors.New("how often is a number from 1 on, or empty: not counted")
 		}
 	}
 	who, what := &f.fields[2], &f.fields[3]
@@ -153,9 +154,9 @@ func newChange(t approval.Ticket) (*form, error) {
 	if err != nil || len(words) == 0 {
 		return nil, fmt.Errorf("this command can't be edited here; use 'clawsup approve --change %s -- COMMAND'", t.ID)
 	}
-	in := newInput("command", spell(words))
+	in := newInput("command", spell(words), true)
 	in.input.CursorEnd()
-	return &form{ticket: t, title: "Change " + t.ID, does: "asks for a new ticket with this command",
+	return &form{ticket: t, title: "Change " + t.ID, does: "asks anew",
 		fields: []field{in},
 		make: func(f *form) (approval.Answer, error) {
 			changed, err := split(f.fields[0].input.Value())

@@ -27,13 +27,13 @@ var bindings = []binding{
 	{[]string{"d"}, "d deny", "deny it: asks for a reason, which the requester gets", (*model).deny},
 	{[]string{"c"}, "c change", "change the command; the new ticket waits for an answer of its own", (*model).change},
 	{[]string{"w", "enter"}, "w watch", "follow the output of the selected or last allowed call; k there stops it", (*model).follow},
-	{[]string{"space", "pgdown", "f"}, "space more", "go on in the text; a ticket can be answered once it was read to its end", func(m *model) tea.Cmd { return m.scroll(m.layout().room - 1) }},
-	{[]string{"b", "pgup"}, "", "go back in the text", func(m *model) tea.Cmd { return m.scroll(1 - m.layout().room) }},
+	{[]string{"space", "pgdown", "f"}, "space more", "go on in the text; a ticket can be answered once it was read to its end", func(m *model) tea.Cmd { return m.scroll(max(1, m.layout().room-1)) }},
+	{[]string{"b", "pgup"}, "", "go back in the text", func(m *model) tea.Cmd { return m.scroll(min(-1, 1-m.layout().room)) }},
 	{[]string{"right", "l"}, "", "one line on in the text", func(m *model) tea.Cmd { return m.scroll(1) }},
 	{[]string{"left", "h"}, "", "one line back in the text", func(m *model) tea.Cmd { return m.scroll(-1) }},
 	{[]string{"down", "j", "tab"}, "", "select the next of the list", func(m *model) tea.Cmd { return m.move(1) }},
 	{[]string{"up", "k", "shift+tab"}, "", "select the one before", func(m *model) tea.Cmd { return m.move(-1) }},
-	{[]string{"?"}, "? help", "this help; any key closes it", func(m *model) tea.Cmd { m.help = true; return nil }},
+	{[]string{"?"}, "? help", "this help", func(m *model) tea.Cmd { m.help = true; return nil }},
 	{[]string{"q", "ctrl+c"}, "q quit", "leave; what waits goes on waiting", func(*model) tea.Cmd { return tea.Quit }},
 }
 
@@ -43,7 +43,7 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	case k.String() == "ctrl+c" && m.form == nil && m.watch == nil:
 		return tea.Quit
 	case m.help:
-		m.help = false
+		m.helpKey(k)
 		return nil
 	case m.form != nil:
 		return m.formKey(k)
@@ -59,6 +59,18 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
+// helpKey goes through the help, or closes it.
+func (m *model) helpKey(k tea.KeyPressMsg) {
+	switch k.String() {
+	case "space", "pgdown", "down", "j":
+		m.helpTop += max(1, m.height-5)
+	case "pgup", "up", "k", "b":
+		m.helpTop -= max(1, m.height-5)
+	default:
+		m.help, m.helpTop = false, 0
+	}
+}
+
 func (m *model) scroll(lines int) tea.Cmd {
 	m.top = max(0, m.top+lines) // look keeps it above the end
 	return nil
@@ -66,7 +78,7 @@ func (m *model) scroll(lines int) tea.Cmd {
 
 func (m *model) move(by int) tea.Cmd {
 	if id := m.id(m.row() + by); id != "" {
-		m.selected, m.top = id, 0
+		m.selected, m.top, m.chosen = id, 0, true
 	}
 	return nil
 }

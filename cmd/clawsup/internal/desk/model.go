@@ -34,6 +34,7 @@ type model struct {
 	parents       map[string]approval.Ticket
 
 	selected string // id of a ticket or call; empty: there is nothing
+	chosen   bool   // by a person: it stays for as long as it is there
 	top      int    // first line of the text that is shown
 	read     int    // lines of the text that were on the screen, from the first
 	shown    string // what these were of: ticket, revision and width
@@ -49,6 +50,11 @@ type model struct {
 	form  *form
 	watch *watch
 	help  bool
+
+	helpTop int // first row of the help that is shown
+
+	laid    []line // the text of what is selected
+	laidKey string // what that was laid out for
 }
 
 func newModel(ctx context.Context, dial func(context.Context) (Daemon, error), d Daemon, now func() time.Time) *model {
@@ -148,6 +154,7 @@ func (m *model) say(format string, args ...any) {
 func (m *model) refuse(format string, args ...any) { m.say(format, args...); m.alarm = true }
 
 func (m *model) ticketChanged(t approval.Ticket) {
+	m.laidKey = ""
 	i := slices.IndexFunc(m.tickets, func(o approval.Ticket) bool { return o.ID == t.ID })
 	switch {
 	case t.State == approval.Pending && i >= 0:
@@ -179,6 +186,7 @@ func (m *model) gone(t *approval.Ticket) {
 }
 
 func (m *model) callsChanged(all []api.Call) {
+	m.laidKey = ""
 	m.calls = slices.DeleteFunc(slices.Clone(all), func(c api.Call) bool { return c.State != api.Running })
 	slices.SortStableFunc(m.calls, func(a, b api.Call) int {
 		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID))
@@ -197,7 +205,7 @@ func (m *model) answerTold(a answered) {
 	case t.State == approval.Changed && a.Next != nil:
 		m.ticketChanged(*t)
 		m.ticketChanged(*a.Next)
-		m.selected = a.Next.ID
+		m.selected, m.chosen = a.Next.ID, true
 		m.say("%s is changed into %s: read it, then answer it", t.ID, a.Next.ID)
 		return
 	case t.State == approval.Allowed && len(t.Calls) > 0:
@@ -252,8 +260,8 @@ func (m *model) id(row int) string {
 // look notes what is on the screen now: which lines were read, and since when
 // what is under the cursor stands still.
 func (m *model) look() {
-	if m.row() < 0 {
-		m.selected, m.top = m.id(0), 0
+	if m.row() < 0 || !m.chosen && m.row() >= len(m.tickets) {
+		m.selected, m.top, m.chosen = m.id(0), 0, false
 	}
 	t := m.ticket()
 	if t == nil {

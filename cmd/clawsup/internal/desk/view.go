@@ -56,7 +56,8 @@ func (m *model) layout() layout {
 	}
 	body := max(m.height-3-l.form, 2) // bar, notice, keys
 	if m.width >= wide {
-		l.side, l.panel, l.text = true, 40, m.width-41
+		l.side, l.panel = true, min(60, m.width*3/10)
+		l.text = m.width - l.panel - 1
 		l.list, l.room = body, body-1
 		return l
 	}
@@ -65,9 +66,17 @@ func (m *model) layout() layout {
 	return l
 }
 
-// text is the whole text of what is selected.
+// text is the whole text of what is selected. It is laid out anew each second,
+// and when something changes.
 func (m *model) text() []line {
-	width := m.layout().text
+	key := fmt.Sprint(m.selected, m.layout().text, m.now().Unix(), m.ready)
+	if m.laidKey != key {
+		m.laid, m.laidKey = m.layOut(m.layout().text), key
+	}
+	return m.laid
+}
+
+func (m *model) layOut(width int) []line {
 	if t := m.ticket(); t != nil {
 		var was *approval.Ticket
 		if p, ok := m.parents[t.Parent]; ok {
@@ -99,7 +108,7 @@ func callLines(c *api.Call, width int, now time.Time) []line {
 	s.add("asked by", c.Requester, plain)
 	s.add("skill", c.Skill, plain)
 	s.add("profile", c.Profile, plain)
-	s.add("session", c.SessionName+" "+c.Session, plain)
+	s.add("session", strings.TrimSpace(c.SessionName+" "+c.Session), plain)
 	s.add("labels", labels(c.Labels), warning)
 	s.add("allowed by", strings.TrimSpace(c.Rule+" "+c.Ticket+" "+c.Grant), plain)
 	s.add("plan", c.Plan, faint)
@@ -273,44 +282,58 @@ func (m *model) formRows() []string {
 	f := m.form
 	rows := []string{styleTitle.Render(cut("--- "+f.title+" ", m.width)) + styleFaint.Render(strings.Repeat("-", max(0, m.width-columns(f.title)-5)))}
 	for i := range f.fields {
-		field := &f.fields[i]
-		mark := "  "
-		if i == f.at {
-			mark = "> "
-		}
-		rows = append(rows, cut(mark+field.name+":", m.width))
-		if field.choices != nil {
-			text := "< " + visible.Line(field.choices[field.chosen]) + " >"
-			if len(field.choices) == 1 {
-				text = visible.Line(field.choices[0])
-			}
-			for _, w := range wrap(text, m.width-4) {
-				rows = append(rows, "    "+w)
-			}
-			continue
-		}
-		field.input.SetWidth(max(4, m.width-6))
-		rows = append(rows, "    "+field.input.View())
-	}
-	for _, w := range wrap("enter "+f.does+", esc leaves it, tab goes to the next line", m.width) {
-		rows = append(rows, styleFaint.Render(w))
+		rows = append(rows, f.fields[i].rows(i == f.at, m.width)...)
 	}
 	return rows
 }
 
+// rows are those of one field; here says that it takes the keys.
+func (f *field) rows(here bool, width int) []string {
+	name := "  " + f.name + ": "
+	if here {
+		name = "> " + f.name + ": "
+	}
+	if f.choices == nil && f.own {
+		return []string{cut(name, width), "  " + f.typed(width-4)}
+	}
+	if f.choices == nil {
+		return []string{name + f.typed(width-columns(name)-2)}
+	}
+	text := visible.Line(f.choices[f.chosen])
+	if len(f.choices) > 1 {
+		text = "< " + text + " >"
+	}
+	if columns(name+text) < width {
+		return []string{name + text}
+	}
+	rows := []string{cut(name, width)}
+	for _, w := range wrap(text, width-4) {
+		rows = append(rows, "    "+w)
+	}
+	return rows
+}
+
+// typed is the text of an input around its cursor.
+func (f *field) typed(width int) string {
+	if width = max(4, width); f.input.Width() != width {
+		f.input.SetWidth(width)
+		f.input.SetCursor(f.input.Position()) // which brings it into the width
+	}
+	return f.input.View()
+}
+
+// helpRows are the help from the row on that is wanted.
 func (m *model) helpRows() []string {
 	var rows []string
+	side := min(15, m.width/4)
 	for _, b := range bindings {
 		keys := strings.Join(b.keys, " ")
-		if m.width < narrow {
-			rows = append(rows, styleTitle.Render(cut(keys, m.width)))
-			for _, w := range wrap(b.what, m.width-2) {
-				rows = append(rows, "  "+w)
-			}
-			continue
+		if columns(keys) > side {
+			rows = append(rows, styleTitle.Render(" "+cut(keys, m.width-1)))
+			keys = ""
 		}
-		for _, w := range wrap(b.what, m.width-17) {
-			rows = append(rows, styleTitle.Render(fmt.Sprintf(" %-15s", keys))+" "+w)
+		for _, w := range wrap(b.what, m.width-side-2) {
+			rows = append(rows, styleTitle.Render(fmt.Sprintf(" %-*s", side, keys))+" "+w)
 			keys = ""
 		}
 	}
@@ -318,7 +341,8 @@ func (m *model) helpRows() []string {
 	for _, w := range wrap(fmt.Sprintf("A key answers a ticket only after it stood still for %v and was read to its end.", Settle), m.width-1) {
 		rows = append(rows, " "+w)
 	}
-	return rows
+	m.helpTop = max(0, min(m.helpTop, len(rows)-(m.height-3)))
+	return rows[m.helpTop:]
 }
 
 func (m *model) watchRows() []string {
@@ -352,9 +376,12 @@ func (m *model) keysRow() string {
 	var names []string
 	switch {
 	case m.help:
-		names = []string{"any key closes this"}
+		names = []string{"space more", "any other key closes this"}
 	case m.form != nil:
 		names = []string{"enter " + m.form.does, "esc leaves"}
+		if len(m.form.fields) > 1 {
+			names = append(names, "tab next", "arrows choose")
+		}
 	case m.watch != nil:
 		names = []string{"k kill", "q back", "up down"}
 	default:
@@ -365,9 +392,12 @@ func (m *model) keysRow() string {
 		}
 	}
 	text := " " + strings.Join(names, "  ")
-	if columns(text) > m.width { // the first letters, and where to read more
+	if columns(text) > m.width && !m.help { // the first letters, and where to read more
 		text = " a g d c w  space more  ? help  q"
-		if m.help || m.form != nil || m.watch != nil {
+		if m.form != nil {
+			text = " " + names[0] + "  esc leaves"
+		}
+		if m.watch != nil {
 			text = " " + names[len(names)-1]
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
 
@@ -14,8 +15,12 @@ import (
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
-// maxOutput is how many lines of a watched call are kept.
-const maxOutput = 5000
+// Of a watched call, so many lines are kept at least, and at most twice as many,
+// each of so many bytes. What is longer goes on in another line.
+const (
+	maxOutput = 2000
+	maxLine   = 4 << 10
+)
 
 // watch is the output of a call that somebody follows.
 type watch struct {
@@ -59,23 +64,28 @@ func (w *watch) write(n int, data []byte) {
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r", "\n"), "\t", "    ")
 	for part := range strings.Lines(text) {
 		line, ends := strings.CutSuffix(part, "\n")
-		if s.open && s.at >= w.missed {
-			w.lines[s.at-w.missed] += line
-		} else {
-			w.lines = append(w.lines, marks[n-1]+line)
-			s.at = w.missed + len(w.lines) - 1
+		for len(line) > maxLine {
+			end := maxLine
+			for !utf8.RuneStart(line[end]) {
+				end--
+			}
+			w.add(s, marks[n-1], line[:end], false)
+			line = line[end:]
 		}
-		s.open = !ends
-		w.bound(s)
+		w.add(s, marks[n-1], line, ends)
 	}
 }
 
-// bound forgets what is too old, or too long for one line.
-func (w *watch) bound(s *stream) {
-	if s.open && len(w.lines[s.at-w.missed]) > 4096 {
-		s.open = false
+// add appends to the line that a stream is at, or begins one.
+func (w *watch) add(s *stream, mark, text string, ends bool) {
+	if s.open && s.at >= w.missed && len(w.lines[s.at-w.missed])+len(text) <= maxLine {
+		w.lines[s.at-w.missed] += text
+	} else {
+		w.lines = append(w.lines, mark+text)
+		s.at = w.missed + len(w.lines) - 1
 	}
-	if extra := len(w.lines) - maxOutput; extra > 0 {
+	s.open = !ends
+	if extra := len(w.lines) - maxOutput; extra > maxOutput { // not line by line: that would copy all each time
 		w.lines = append([]string(nil), w.lines[extra:]...)
 		w.missed += extra
 	}
