@@ -4,6 +4,7 @@ package cgroup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -24,11 +25,17 @@ func (l *Leaf) Freeze(ctx context.Context) error {
 	if !ok {
 		return &LimitError{Controller: Freezer, Err: fmt.Errorf("leaf %s can't be frozen", l.name)}
 	}
+	caller := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer l.standBy(cancel)()
 	err := l.freeze(ctx, dir, l.giveWay)
-	if gone(err) { // others may remove an empty leaf, as libcontainer does
+	switch {
+	case gone(err): // others may remove an empty leaf, as libcontainer does
 		return fmt.Errorf("%s: %w", l.name, ErrDeleted)
-	}
-	if err != nil {
+	case errors.Is(err, ErrKilled), err != nil && ctx.Err() != nil && caller.Err() == nil:
+		return fmt.Errorf("%s: %w", l.name, ErrKilled) // which thaws as it needs
+	case err != nil:
 		if thawed := l.thaw(dir); thawed != nil {
 			return fmt.Errorf("freeze control group %s: %w, and thawing it again: %w", l.name, err, thawed)
 		}
@@ -44,6 +51,23 @@ func (l *Leaf) giveWay() error {
 		return ErrKilled
 	}
 	return nil
+}
+
+// standBy has Kill call cancel when it begins, until the returned function is called.
+func (l *Leaf) standBy(cancel func()) (leave func()) {
+	l.freezing.Lock()
+	defer l.freezing.Unlock()
+	if l.freezes == nil {
+		l.freezes = map[int]func(){}
+	}
+	l.lastFreeze++
+	me := l.lastFreeze
+	l.freezes[me] = cancel
+	return func() {
+		l.freezing.Lock()
+		defer l.freezing.Unlock()
+		delete(l.freezes, me)
+	}
 }
 
 // ownFreeze is giveWay of Kill.

@@ -39,11 +39,15 @@ func (l *Leaf) Kill(ctx context.Context) error {
 	return fmt.Errorf("kill control group %s: %w", l.name, err)
 }
 
-// killing counts who is at work. A Freeze that was just writing has done so when it returns.
+// killing counts who is at work. A Freeze that was just writing has done so when it returns, and none waits any more for
+// processes to stand still that won't.
 func (l *Leaf) killing(n int) {
 	l.freezing.Lock()
 	defer l.freezing.Unlock()
 	l.kills += n
+	for _, cancel := range l.freezes {
+		cancel()
+	}
 }
 
 // killUnified uses cgroup.kill, which also catches whoever is being forked. v2 lets frozen processes die.

@@ -34,8 +34,10 @@ type Leaf struct {
 	deleted bool         // mu
 	usage   *os.File     // mu; of cpuacct.usage or cpu.stat; nil if CPU time is not accounted
 
-	freezing sync.Mutex // held for one writing of the frozen state
-	kills    int        // freezing; how many Kill are at work
+	freezing   sync.Mutex     // held for one writing of the frozen state
+	kills      int            // freezing; how many Kill are at work
+	freezes    map[int]func() // freezing; what ends each Freeze that is at work
+	lastFreeze int            // freezing
 }
 
 // enter keeps Delete out until leave.
