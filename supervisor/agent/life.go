@@ -263,8 +263,15 @@ func (a *Agent) keep(service *runtime.Service) error {
 }
 
 // Stop asks the agent to end, waits for the stop timeout, and kills it. It
-// returns when nothing of it is left. It stays stopped until Start.
+// returns when nothing of it is left. It stays stopped until Start. A start
+// that is at work, which may be copying for minutes, is given up.
 func (a *Agent) Stop(ctx context.Context) error {
+	a.mu.Lock()
+	if a.state == Starting && a.abort != nil {
+		a.held = true
+		a.abort()
+	}
+	a.mu.Unlock()
 	op, err := a.begin(ctx)
 	if err != nil {
 		return err

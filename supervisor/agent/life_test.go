@@ -289,6 +289,31 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
+// Whoever stops an agent doesn't wait until it has started.
+func TestStopWhileItStarts(t *testing.T) {
+	h := newHouse(t)
+	o := h.options("claw", "stay")
+	must(t, os.Mkdir(o.Config.StateDir, 0o700))
+	for i := range 20_000 {
+		must(t, os.WriteFile(filepath.Join(o.Config.StateDir, fmt.Sprint(i)), nil, 0o600))
+	}
+	must(t, os.Chown(o.Config.StateDir, agentID, agentID))
+	a := h.settle(o)
+	started := make(chan error, 1)
+	go func() { started <- a.Start(h.ctx) }()
+	a.await(h.ctx, Starting)
+	must(t, a.Stop(h.ctx))
+	if s := a.Status(); s.State != "stopped" {
+		t.Errorf("%+v", s)
+	}
+	if err := <-started; !errors.Is(err, context.Canceled) {
+		t.Errorf("the start answered %v", err)
+	}
+	if left := boxed(t); len(left) > 0 || len(a.Snapshots()) != 0 {
+		t.Errorf("left are %v, snapshots %+v", left, a.Snapshots())
+	}
+}
+
 // Kill holds until somebody starts the agent, whatever the policy says.
 func TestKillHolds(t *testing.T) {
 	h := newHouse(t)
