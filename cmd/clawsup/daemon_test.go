@@ -180,6 +180,9 @@ func TestLogs(t *testing.T) {
 	if got := f.run("", "logs", "c-1"); got != (said{out: "kept\x1b[2J\n", err: "error\n"}) {
 		t.Errorf("%+v", got)
 	}
+	if got := f.run("", "top"); got.status != 1 || !strings.Contains(got.err, "top needs a terminal") {
+		t.Errorf("%+v", got)
+	}
 	if got := f.run("", "logs", "--follow", "c-1"); got != (said{out: "live\n", err: "clawsup: c-1 ended: exited 3\n"}) {
 		t.Errorf("%+v", got)
 	}

@@ -125,6 +125,7 @@ func TestMistakes(t *testing.T) {
 		{"explain exec x y", "takes nothing more: y"},
 		{"explain --profile x c-1", "a call has its own profile"},
 		{"ps x", "takes no arguments"},
+		{"top x", "takes no arguments"},
 		{"stop", "say which calls to stop, or --all"},
 		{"stop --all c-1", "say which calls to stop, or --all"},
 		{"logs", "logs needs a call"},

@@ -59,7 +59,7 @@ func (s *sheet) add(name, value string, tone tone) {
 	}
 	value = visible.Line(value)
 	if s.width < narrow {
-		s.lines = append(s.lines, line{cut(name, s.width), tone})
+		s.lines = append(s.lines, line{Cut(name, s.width), tone})
 		for _, v := range wrap(value, s.width-2) {
 			s.lines = append(s.lines, line{"  " + v, tone})
 		}

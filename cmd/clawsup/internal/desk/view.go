@@ -161,7 +161,7 @@ func (m *model) bar() string {
 		right = who + "  " + right
 	}
 	gap := max(1, m.width-columns(left)-columns(right))
-	return styleBar.Render(cut(left+strings.Repeat(" ", gap)+right, m.width))
+	return styleBar.Render(Cut(left+strings.Repeat(" ", gap)+right, m.width))
 }
 
 func (m *model) bodyRows() []string {
@@ -189,7 +189,7 @@ func (m *model) bodyRows() []string {
 func (m *model) listRows(l layout) []string {
 	total, row := len(m.tickets)+len(m.calls), max(0, m.row())
 	if total == 0 {
-		return []string{styleFaint.Render(cut("  nothing waits", l.panel))}
+		return []string{styleFaint.Render(Cut("  nothing waits", l.panel))}
 	}
 	from := max(0, min(row-l.list/2, total-l.list))
 	var rows []string
@@ -204,7 +204,7 @@ func (m *model) listRows(l layout) []string {
 		} else {
 			text = callRow(&m.calls[i-len(m.tickets)], m.now(), l.panel)
 		}
-		text = cut(mark+text, l.panel)
+		text = Cut(mark+text, l.panel)
 		switch {
 		case i == row:
 			text = styleChosen.Render(text)
@@ -263,7 +263,7 @@ func (m *model) rule(l layout, width int) string {
 	case lines > l.room:
 		text += "--- read "
 	}
-	text = cut(text, width)
+	text = Cut(text, width)
 	return styleFaint.Render(text + strings.Repeat("-", max(0, width-columns(text))))
 }
 
@@ -280,7 +280,7 @@ func (m *model) textRows(l layout) []string {
 // formRows are the form's, the one that takes keys marked.
 func (m *model) formRows() []string {
 	f := m.form
-	rows := []string{styleTitle.Render(cut("--- "+f.title+" ", m.width)) + styleFaint.Render(strings.Repeat("-", max(0, m.width-columns(f.title)-5)))}
+	rows := []string{styleTitle.Render(Cut("--- "+f.title+" ", m.width)) + styleFaint.Render(strings.Repeat("-", max(0, m.width-columns(f.title)-5)))}
 	for i := range f.fields {
 		rows = append(rows, f.fields[i].rows(i == f.at, m.width)...)
 	}
@@ -294,7 +294,7 @@ func (f *field) rows(here bool, width int) []string {
 		name = "> " + f.name + ": "
 	}
 	if f.choices == nil && f.own {
-		return []string{cut(name, width), "  " + f.typed(width-4)}
+		return []string{Cut(name, width), "  " + f.typed(width-4)}
 	}
 	if f.choices == nil {
 		return []string{name + f.typed(width-columns(name)-2)}
@@ -306,7 +306,7 @@ func (f *field) rows(here bool, width int) []string {
 	if columns(name+text) < width {
 		return []string{name + text}
 	}
-	rows := []string{cut(name, width)}
+	rows := []string{Cut(name, width)}
 	for _, w := range wrap(text, width-4) {
 		rows = append(rows, "    "+w)
 	}
@@ -329,7 +329,7 @@ func (m *model) helpRows() []string {
 	for _, b := range bindings {
 		keys := strings.Join(b.keys, " ")
 		if columns(keys) > side {
-			rows = append(rows, styleTitle.Render(" "+cut(keys, m.width-1)))
+			rows = append(rows, styleTitle.Render(" "+Cut(keys, m.width-1)))
 			keys = ""
 		}
 		for _, w := range wrap(b.what, m.width-side-2) {
@@ -348,7 +348,7 @@ func (m *model) helpRows() []string {
 func (m *model) watchRows() []string {
 	w := m.watch
 	head := "--- " + visible.Line(w.call.ID+" "+w.call.Command) + " "
-	rows := []string{styleTitle.Render(cut(head, m.width))}
+	rows := []string{styleTitle.Render(Cut(head, m.width))}
 	rows = append(rows, w.rows(m.width, max(1, m.height-5))...)
 	rows = fill(rows, m.height-4)
 	state := "follows what it writes; ! is standard error"
@@ -361,14 +361,14 @@ func (m *model) watchRows() []string {
 	if w.over != "" {
 		state = w.over
 	}
-	return append(rows, styleFaint.Render(cut("--- "+state, m.width)))
+	return append(rows, styleFaint.Render(Cut("--- "+state, m.width)))
 }
 
 func (m *model) noticeRow() string {
 	if m.alarm {
-		return styleAlarm.Render(cut(m.notice, m.width))
+		return styleAlarm.Render(Cut(m.notice, m.width))
 	}
-	return styleGood.Render(cut(m.notice, m.width))
+	return styleGood.Render(Cut(m.notice, m.width))
 }
 
 // keysRow names the keys that do something now, as many as fit.
@@ -401,5 +401,5 @@ func (m *model) keysRow() string {
 			text = " " + names[len(names)-1]
 		}
 	}
-	return styleFaint.Render(cut(text, m.width))
+	return styleFaint.Render(Cut(text, m.width))
 }

@@ -36,8 +36,8 @@ func wrap(text string, width int) []string {
 	}
 }
 
-// cut shortens one of clawsup's own lines, or a line of the list, to width.
-func cut(text string, width int) string {
+// Cut shortens one of clawsup's own lines, or a line of the list, to width.
+func Cut(text string, width int) string {
 	used := 0
 	for i, r := range text {
 		if used += column(r); used > width {
