@@ -152,7 +152,7 @@ func (s *topScreen) rows() []string {
 		return []string{"looking ..."}
 	}
 	now, d := s.now(), &s.view.daemon
-	rows := []string{fmt.Sprintf("clawsupd %s, up %s: %d running, %d queued, %d tickets wait, %d grants, receipt %d",
+	rows := []string{fmt.Sprintf("clawsupd %s, up %s: %d running, %d queued, %d tickets, %d grants, receipt %d",
 		visible.Line(d.Version), desk.Span(now.Sub(d.Started)), d.Calls, d.Queue, d.Tickets, d.Grants, d.Receipts)}
 	if d.Locked != "" {
 		rows = append(rows, "\x1b[1;31m"+desk.Cut("LOCKED DOWN for "+desk.Span(now.Sub(d.LockedAt))+": "+visible.Line(d.Locked), s.width)+"\x1b[m")
