@@ -178,25 +178,3 @@ func TestLockdownInTheMiddle(t *testing.T) {
 		t.Errorf("after a restart %d tickets and %d grants, %q", tickets, grants, b.Notes())
 	}
 }
-
-func BenchmarkLock(b *testing.B) {
-	for b.Loop() {
-		b.StopTimer()
-		book := openBook(b, bookDir(b), Options{Burst: 1 << 20, PendingPerSession: 64})
-		for n := range 500 {
-			q := other(n)
-			q.Script = q.Plan
-			grantFor(b, book, q, grant)
-		}
-		for n := range 64 {
-			ask(b, book, other(1000+n))
-		}
-		b.StartTimer()
-		if _, err := book.Lock("now"); err != nil {
-			b.Fatal(err)
-		}
-		b.StopTimer()
-		closeBook(b, book)
-		b.StartTimer()
-	}
-}
