@@ -16,7 +16,6 @@ import (
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/stdio"
-	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 const approvalsUsage = `usage: clawsup approvals [--watch] [--all] [--no-color] [--json]
@@ -87,7 +86,7 @@ func (p *program) listTickets(all, asJSON bool) error {
 		return p.line("nothing waits for an answer")
 	}
 	now := time.Now()
-	t := newTable(p.stdout, "TICKET", "STATE", "ASKED BY", "WANTS", "")
+	t := newTable(p.stdout, "TICKET", "STATE", "ASKED BY", "WANTS", "NOTE")
 	for i := range list {
 		k := &list[i]
 		state := string(k.State)
@@ -104,22 +103,9 @@ func (p *program) listTickets(all, asJSON bool) error {
 		if l := labelsText(k.Labels.Untrusted, k.Labels.Private); l != "" {
 			more = append(more, l)
 		}
-		t.row(k.ID, state, k.Requester, clipped(k.Effect.String()+" "+subject(k)), strings.Join(more, ", "))
+		t.row(k.ID, state, k.Requester, clipped(k.Effect.String()+" "+desk.Subject(k)), strings.Join(more, ", "))
 	}
 	return t.flush()
-}
-
-// subject is what a ticket is about, in a word or a line.
-func subject(t *approval.Ticket) string {
-	if t.Target != "" {
-		return visible.Text(t.Target)
-	}
-	for _, f := range t.Facts {
-		if f.Name == "command" {
-			return f.Value
-		}
-	}
-	return t.Skill
 }
 
 // desk shows the terminal interface.

@@ -82,7 +82,7 @@ func TestApprovals(t *testing.T) {
 	b := &book{ticket: testTicket()}
 	f := newFake(t, b.table())
 	got := f.run("", "approvals")
-	if got.status != 0 || !strings.Contains(got.out, "ABCD1234  9m59s left  agent main (uid 990)  exec \"rm\" \"-rf\" \"a\\u202eb\"  untrusted") {
+	if got.status != 0 || !strings.Contains(got.out, "ABCD1234  9m59s left  agent main (uid 990)  exec rm -rf \"a\\u202eb\"  untrusted") {
 		t.Errorf("%+v", got)
 	}
 	var list []approval.Ticket

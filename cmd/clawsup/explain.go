@@ -117,14 +117,17 @@ func (p *program) explainCall(f *explainFlags, words []string) error {
 		out.add("note", "a person would have been asked, and nobody was to be")
 	}
 	writeLabels(out, e.Labels)
-	for _, f := range e.Facts {
-		out.add(f.Name, "%s", f.Value)
-		out.add("", "%s", f.Digest)
+	if e.Ticket == nil {
+		for _, f := range e.Facts {
+			out.add(f.Name, "%s", f.Value)
+			out.add("", "%s", f.Digest)
+		}
+		return nil
 	}
-	if e.Ticket != nil {
-		fmt.Fprintln(p.stdout)
-		for _, l := range desk.Text(e.Ticket, terminalWidth(p.stdout)-1, time.Now()) {
-			fmt.Fprintln(p.stdout, l)
+	fmt.Fprintln(p.stdout)
+	for _, l := range desk.Text(e.Ticket, terminalWidth(p.stdout)-1, time.Now()) {
+		if _, err := fmt.Fprintln(p.stdout, l); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -53,6 +53,7 @@ Exit status: the tool's own, or
   127  the command, or a program that the skill requires, is not in the box
   137  out-of-memory
   128 + n  signalled: signal n ended the tool; stopped: you sent signal n
+  143  stopped: somebody else stopped it
 Where it is not the tool's own, a line on standard error says why. A tool can
 exit with any of these too: --json tells them apart.
 `

@@ -52,6 +52,8 @@ func (o *outcome) exitStatus() int {
 		return r.ExitCode
 	case r.Status == runtime.Signalled:
 		return 128 + int(unix.SignalNum(r.Signal))
+	case r.Status == runtime.Stopped && o.signal == 0: // by somebody else
+		return 128 + int(unix.SIGTERM)
 	case r.Status == runtime.Stopped:
 		return 128 + int(o.signal)
 	case r.Status == runtime.SandboxError && programMissing[r.Step]:

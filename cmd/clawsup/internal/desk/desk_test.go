@@ -419,7 +419,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("%+v", b.daemon.stopped)
 	}
 	b.send(watchEnded{call: api.Call{ID: "c-1", Result: &runtime.Result{Status: runtime.Stopped, ExitCode: -1, Message: "by alice"}}})
-	b.shows("it is over: stopped by alice")
+	b.shows("it is over: stopped, by alice")
 	b.press("q")
 	if b.watch != nil {
 		t.Error("still watching")

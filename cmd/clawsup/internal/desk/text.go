@@ -4,6 +4,7 @@ package desk
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,7 +88,12 @@ func ticketLines(t, was *approval.Ticket, width int, now time.Time) []line {
 	s := &sheet{width: max(width, 20)}
 	s.add("ticket", t.ID+", "+state(t, now), title)
 	s.add("wants to", wants(t), title)
-	s.add("asked by", t.Requester, plain)
+	has := func(name string) bool {
+		return slices.ContainsFunc(t.Facts, func(f approval.Fact) bool { return f.Name == name })
+	}
+	if !has("asked by") {
+		s.add("asked by", t.Requester, plain)
+	}
 	if t.Count > 1 {
 		s.add("stands for", fmt.Sprintf("%d calls that are the same, one yes for all: %s", t.Count, strings.Join(t.Calls, ", ")), warning)
 	}
@@ -104,7 +110,9 @@ func ticketLines(t, was *approval.Ticket, width int, now time.Time) []line {
 		s.add("plan", "all of this together is", plain)
 		s.digest(t.Plan)
 	}
-	s.add("session", session(t), plain)
+	if !has("session") {
+		s.add("session", session(t), plain)
+	}
 	s.add("labels", labels(t.Labels), warning)
 	s.add("asked since", t.Created.Local().Format("15:04:05"), plain)
 	s.add("why you", t.Rule, plain)
@@ -125,9 +133,7 @@ func state(t *approval.Ticket, now time.Time) string {
 			text = "expired"
 		}
 	}
-	if t.Revision > 1 {
-		text += fmt.Sprintf(", revision %d", t.Revision)
-	}
+	text += fmt.Sprintf(", revision %d", t.Revision)
 	if t.Reason != "" {
 		text += ": " + t.Reason
 	}
@@ -151,6 +157,21 @@ func wants(t *approval.Ticket) string {
 		text += " " + visible.Text(t.Target)
 	}
 	return text + " (" + t.Effect.String() + ")"
+}
+
+// Subject is what a ticket is about, for a list: nothing can be answered by it.
+func Subject(t *approval.Ticket) string {
+	text := visible.Text(t.Target)
+	if t.Target == "" {
+		words, err := command(t)
+		if text = spell(words); err != nil {
+			text = ""
+		}
+	}
+	if t.Skill != "" {
+		text = visible.Text(t.Skill) + ": " + text
+	}
+	return visible.Line(text)
 }
 
 func session(t *approval.Ticket) string {

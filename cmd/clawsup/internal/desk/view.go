@@ -228,19 +228,7 @@ func ticketRow(t *approval.Ticket, now time.Time, width int) string {
 	if t.Count > 1 {
 		text += fmt.Sprintf(" x%d", t.Count)
 	}
-	subject := visible.Line(t.Target)
-	for _, f := range t.Facts {
-		if f.Name == "command" && subject == "" {
-			subject = visible.Line(f.Value)
-			if words, err := split(f.Value); err == nil {
-				subject = spell(words)
-			}
-		}
-	}
-	if t.Skill != "" {
-		subject = visible.Text(t.Skill) + ": " + subject
-	}
-	return text + "  " + subject
+	return text + "  " + Subject(t)
 }
 
 func callRow(c *api.Call, now time.Time, _ int) string {

@@ -100,7 +100,7 @@ func (w *watch) ended(msg watchEnded) {
 	case r.ExitCode >= 0:
 		w.over = fmt.Sprintf("it is over: %s with status %d", r.Status, r.ExitCode)
 	default:
-		w.over = fmt.Sprintf("it is over: %s %s", r.Status, visible.Line(r.Message))
+		w.over = fmt.Sprintf("it is over: %s, %s", r.Status, visible.Line(r.Message))
 	}
 }
 
