@@ -25,6 +25,9 @@ func (p *Plan) Decide(ctx context.Context, ask func(context.Context, *Plan) erro
 	case profiles.Allow:
 		return nil
 	case profiles.Ask:
+		if n := p.Profile.Profile.Effects.Quorum; n > 1 {
+			return fmt.Errorf("this takes a yes of %d people, and here is one terminal: let clawsupd ask them; %s", n, rule)
+		}
 		if err := ask(ctx, p); err != nil {
 			return fmt.Errorf("%w; %s", err, rule)
 		}

@@ -182,7 +182,7 @@ func (s *site) judge(w *witness) {
 	}
 	defer calls.Close()
 	for key, id := range w.ids {
-		text, err := os.ReadFile(s.dir + "/work/ran-" + key)
+		text, err := os.ReadFile(filepath.Join(s.dir, "work", "ran-"+key))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			s.t.Fatal(err)
 		}

@@ -4,18 +4,21 @@
 // calls in throwaway sandboxes, asks people, and writes down what happened.
 //
 //	clawsupd [--config FILE] [--log-level LEVEL]
+//	clawsupd --reload
 //
 // It stays in the foreground. systemd starts it as clawsupd.service, opens its
 // sockets, watches over it and keeps its descriptors; without systemd it does
 // all but the keeping by itself. SIGHUP loads the configuration anew, SIGTERM
 // and SIGINT end it: calls end as supervisor-restart, agents stay where
-// systemd keeps their descriptors.
+// systemd keeps their descriptors, which it does unless it stops the service
+// for good.
 //
 // This package is flags, signals and the service's status; package broker does
 // the work.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -23,6 +26,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -30,6 +34,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/broker"
 	"github.com/clawsup/clawsup/supervisor/systemd"
 	"github.com/clawsup/clawsup/supervisor/version"
@@ -37,13 +42,16 @@ import (
 )
 
 const usage = `usage: clawsupd [--config FILE] [--log-level LEVEL]
+       clawsupd --reload
 
 The daemon of clawsup, in the foreground. Without --config it reads
 /etc/clawsup/clawsup.toml and /etc/clawsup/clawsup.d/*.toml; 'clawsup config check'
 says beforehand what is wrong with them. Levels: error, warning, info, debug.
 
 Signals: HUP loads the configuration anew, or keeps the old one and says why;
-TERM and INT end it. See 'clawsup help' for the commands that talk to it.
+TERM and INT end it. --reload asks the running service for what HUP does, and
+waits: its exit status is 0 if what is new is in force, and 1 with the reason if
+not. See 'clawsup help' for the commands that talk to it.
 `
 
 // Exit statuses. EX_CONFIG of sysexits.h is what clawsupd.service doesn't
@@ -65,6 +73,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	config := flags.String("config", "", "")
 	level := flags.String("log-level", "info", "")
 	show := flags.Bool("version", false, "")
+	again := flags.Bool("reload", false, "")
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(stdout, usage)
@@ -80,6 +89,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	if *show {
 		fmt.Fprintf(stdout, "clawsupd %s\n", version.String())
+		return 0
+	}
+	if *again {
+		if err := askReload(); err != nil {
+			fmt.Fprintf(stderr, "clawsupd: %s\n", visible.Line(err.Error()))
+			return exitFault
+		}
 		return 0
 	}
 	logrus.SetOutput(stderr)
@@ -117,8 +133,13 @@ func serve(config string) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b, err := broker.Open(ctx, broker.Options{Config: config, Version: version.String(), Given: given,
+	var b *broker.Broker
+	b, err = broker.Open(ctx, broker.Options{Config: config, Version: version.String(), Given: given,
 		Stores: os.Getenv("NOTIFY_SOCKET") != "",
+		Reloading: func() func(error) {
+			tell(systemd.Reloading())
+			return func(err error) { reloaded(b, err) }
+		},
 	})
 	if err != nil {
 		return err
@@ -141,29 +162,62 @@ func serve(config string) error {
 			}
 		case s := <-signals:
 			if s == unix.SIGHUP {
-				reload(ctx, b)
+				_ = b.Reload(ctx) // reloaded tells of it
 				continue
 			}
 			logrus.Infof("%v: going down", s)
 			tell(systemd.Stopping("ending calls"))
 			cancel()
-			return errors.Join(<-ended, b.Close())
+			return errors.Join(<-ended, stopAgents(b), b.Close())
 		}
 	}
 }
 
-// reload takes the next generation, or says why not and goes on.
-func reload(ctx context.Context, b *broker.Broker) {
-	tell(systemd.Reloading())
-	status := ""
-	if err := b.Reload(ctx); err != nil {
+// reloaded tells how a reload ended: with the next generation, or with the old
+// one still in force.
+func reloaded(b *broker.Broker, err error) {
+	status := b.Summary()
+	if err != nil {
 		logrus.WithError(err).Error("the configuration was not taken; what was in force stays")
 		status = "RELOAD REFUSED, the old configuration is in force: " + visible.Line(err.Error())
 	} else {
-		status = b.Summary()
 		logrus.Info("reloaded: " + status)
 	}
 	tell(systemd.Ready(status))
+}
+
+// reloadLimit bounds how long the service may take to reload.
+const reloadLimit = time.Minute
+
+// askReload has the running service reload. It reads no configuration: that
+// may be what is wrong.
+func askReload() error {
+	ctx, cancel := context.WithTimeout(context.Background(), reloadLimit)
+	defer cancel()
+	dir := cmp.Or(os.Getenv("RUNTIME_DIRECTORY"), runtime.DefaultRunDir)
+	c, err := api.Dial(ctx, filepath.Join(dir, "admin.sock"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Call(ctx, api.Reload, api.Nothing{}, nil)
+}
+
+// endLimit bounds what systemd is asked at the end.
+const endLimit = 5 * time.Second
+
+// stopAgents ends the agents where systemd keeps them no longer: they are asked
+// to end, rather than losing their boxes.
+func stopAgents(b *broker.Broker) error {
+	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
+	defer cancel()
+	ends, err := systemd.Ends(ctx)
+	tell(false, err)
+	if !ends {
+		return nil
+	}
+	tell(systemd.Status("stopping agents"))
+	return b.StopAgents(context.Background())
 }
 
 // watch ticks as often as systemd wants to hear of us; a ticker that is

@@ -5,11 +5,13 @@ package broker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 
@@ -22,12 +24,19 @@ import (
 
 // openAgents makes the configured agents; what the descriptor store kept of one
 // goes on. Serve starts the others.
-func (b *Broker) openAgents(context.Context) error {
+func (b *Broker) openAgents(ctx context.Context) error {
 	g := b.generation.Load()
-	for i := range g.Config.Agents {
-		a, err := b.newAgent(g, &g.Config.Agents[i])
+	locked := b.book.Locked() != nil
+	for _, c := range g.Config.Agents {
+		c.Autostart = c.Autostart && !locked
+		a, err := b.newAgent(g, &c)
 		if err != nil {
 			return err
+		}
+		if locked { // one that was kept, if the lockdown was cut short
+			if err := a.Kill(ctx, "lockdown"); err != nil {
+				return err
+			}
 		}
 		b.mu.Lock()
 		b.agents[a.Name()] = a
@@ -95,6 +104,19 @@ func (b *Broker) reloadAgents(g *Generation) {
 			logrus.WithField("agent", a.Name()).Warn("it is no longer configured: it may ask for nothing; restart clawsupd to end it")
 		}
 	}
+}
+
+// StopAgents has every agent end in its own time, which its stop timeout
+// bounds: for an end of this process after which nobody keeps them.
+func (b *Broker) StopAgents(ctx context.Context) error {
+	var all sync.WaitGroup
+	agents := b.agentList()
+	errs := make([]error, len(agents))
+	for i, a := range agents {
+		all.Go(func() { errs[i] = a.Stop(ctx) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // agentList gives the agents by name.

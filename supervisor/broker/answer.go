@@ -96,6 +96,7 @@ func (b *Broker) recordAnswer(ctx context.Context, who client, t *approval.Ticke
 		audit.Fact{Name: factTicket, Value: t.ID},
 		audit.Fact{Name: "state", Value: string(t.State)},
 		audit.Fact{Name: factReason, Value: redact.Text(a.Reason)},
+		audit.Fact{Name: "arguments", Value: command(&api.Submit{Args: a.Args})},
 		audit.Fact{Name: factFrom, Value: who.door.name()})
 	r.Plan = t.Plan
 	if len(t.Calls) > 0 {

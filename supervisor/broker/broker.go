@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/agent"
@@ -23,7 +23,6 @@ import (
 	"github.com/clawsup/clawsup/supervisor/audit"
 	"github.com/clawsup/clawsup/supervisor/relay"
 	"github.com/clawsup/clawsup/supervisor/session"
-	"github.com/clawsup/clawsup/supervisor/systemd"
 )
 
 // Options are what the process gives.
@@ -35,6 +34,9 @@ type Options struct {
 	Given map[string][]*os.File
 	// Stores says that there is a descriptor store: agents then outlive this process.
 	Stores bool
+	// Reloading is called when a reload begins, whoever asked for it, and what it
+	// gives when that has ended; may be nil.
+	Reloading func() func(error)
 }
 
 // Broker is a running daemon.
@@ -257,6 +259,7 @@ func (b *Broker) Serve(ctx context.Context) error {
 func (b *Broker) tend(ctx context.Context) {
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
+	accounts := accountFiles()
 	for {
 		select {
 		case <-ctx.Done():
@@ -264,6 +267,10 @@ func (b *Broker) tend(ctx context.Context) {
 		case now := <-ticks.C:
 			g := b.generation.Load()
 			b.probeLog(ctx)
+			if now := accountFiles(); now != accounts {
+				accounts = now
+				b.recheck(g)
+			}
 			b.calls.tidy(now, time.Duration(g.Config.Calls.Keep))
 			gone, err := b.sessions.Expire()
 			if err = errors.Join(err, b.sessions.Flush()); err != nil {
@@ -278,9 +285,13 @@ func (b *Broker) tend(ctx context.Context) {
 
 // Reload makes the next generation from the files, or says why not: then
 // nothing has changed.
-func (b *Broker) Reload(ctx context.Context) error {
+func (b *Broker) Reload(ctx context.Context) (err error) {
 	b.reloading.Lock()
 	defer b.reloading.Unlock()
+	if b.options.Reloading != nil {
+		ended := b.options.Reloading()
+		defer func() { ended(err) }()
+	}
 	old := b.generation.Load()
 	g, err := load(b.options.Config, old.Number+1)
 	if err == nil {
@@ -299,11 +310,32 @@ func (b *Broker) Reload(ctx context.Context) error {
 	b.queue.set(b.bounds(g))
 	b.sessions.Reload(time.Duration(g.Config.Sessions.Expiry), int64(g.Config.Sessions.Max), g.Config.Sessions.Count)
 	b.book.Configure(bookOptions(g))
-	if _, err := b.book.Recheck(g.roles); err != nil {
-		logrus.WithError(err).Error("what a removed approver had answered could not be withdrawn")
-	}
+	b.recheck(g)
 	b.reloadAgents(g)
 	return nil
+}
+
+// recheck withdraws what those had answered who may not answer any more.
+func (b *Broker) recheck(g *Generation) {
+	voided, err := b.book.Recheck(g.roles)
+	if err != nil {
+		logrus.WithError(err).Error("what a removed approver had answered could not be withdrawn")
+	}
+	if n := len(voided.Tickets) + len(voided.Grants); n > 0 {
+		logrus.Warnf("%d tickets and %d grants are void: who answered them may not any more", len(voided.Tickets), len(voided.Grants))
+	}
+}
+
+// accountFiles tells a change of who is in which group: a person who leaves
+// the approvers' is no event that anybody sends.
+func accountFiles() (state [2]unix.Timespec) {
+	for i, file := range []string{"/etc/passwd", "/etc/group"} {
+		var st unix.Stat_t
+		if unix.Stat(file, &st) == nil {
+			state[i] = st.Ctim
+		}
+	}
+	return state
 }
 
 // generationReceipt says what is in force from now on.
@@ -362,16 +394,4 @@ func (b *Broker) Close() error {
 		errs = append(errs, b.log.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// listen gives the socket that systemd opened, or makes it.
-func (b *Broker) listen(name, path string, mode os.FileMode, uid, gid int) (*net.UnixListener, error) {
-	l, err := systemd.Listener(b.options.Given[name])
-	if err != nil {
-		return nil, fmt.Errorf("socket %s from systemd: %w", name, err)
-	}
-	if l != nil {
-		return l, nil
-	}
-	return api.Listen(path, mode, uid, gid)
 }

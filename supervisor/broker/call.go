@@ -369,7 +369,7 @@ func (b *Broker) resolve(ctx context.Context, c *call, s *api.Submit) (*supervis
 	if err != nil {
 		return nil, nil, err
 	}
-	return p, policy.FromProfile(profile), nil
+	return p, policy.AtLeast(c.gen.Config.Approvals.Quorum, policy.FromProfile(profile)), nil
 }
 
 // labelsOf gives the labels of what an agent asks for in a session; either may
@@ -547,7 +547,7 @@ func (b *Broker) question(c *call, p *supervisor.Plan, verdict policy.Verdict) a
 		Claim: c.request.Claim, Requester: c.owner.String(), RequesterUID: c.owner.uid,
 		Agent: v.Agent, Session: v.Session, SessionName: v.SessionName,
 		Profile: p.Profile.Profile.Name, Script: p.Script,
-		Quorum: max(verdict.Quorum, c.gen.Config.Approvals.Quorum),
+		Quorum: verdict.Quorum,
 	}
 	if p.Skill != nil {
 		q.Skill, q.SkillDigest = p.Skill.Name, p.Skill.Digest

@@ -191,6 +191,10 @@ func TestKeyFindsTheCall(t *testing.T) {
 		if got := h.read("work/canary"); got != "ran\n" {
 			t.Fatalf("it ran more than once: %q", got)
 		}
+		// Over is over, also for a call that only the log knows any more.
+		if v := ask[api.Call](t, h.dial("call"), api.CallCancel, api.CallRef{Call: first.ID}); v.Result.Status != runtime.Exited {
+			t.Errorf("cancelled after its end: %+v", v.Result)
+		}
 		h.stop()
 		h.start()
 	}

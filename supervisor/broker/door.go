@@ -81,36 +81,36 @@ func (b *Broker) agentDir(name string) string {
 // openDoors makes the sockets. An agent's is its own.
 func (b *Broker) openDoors() error {
 	run := b.supervisor.Config.RunDir
-	add := func(d *door, given, path string, mode os.FileMode, gid int) (err error) {
-		if d.listener, err = b.listen(given, path, mode, 0, gid); err == nil {
+	add := func(d *door, l *net.UnixListener, err error) error {
+		if err == nil {
+			d.listener = l
 			b.doors = append(b.doors, d)
 		}
 		return err
 	}
-	for _, d := range []struct {
-		kind kind
-		name string
-		mode os.FileMode
-	}{
-		{operatorDoor, "call", 0o600},
-		// Who may connect is decided by uid, role and cgroup, not by the file.
-		{approvalDoor, "approval", 0o666},
-		{adminDoor, "admin", 0o600},
-	} {
-		if err := add(&door{kind: d.kind}, d.name, filepath.Join(run, d.name+".sock"), d.mode, 0); err != nil {
-			return err
-		}
+	// Who may connect there is decided by uid, role and cgroup, not by the file.
+	l, err := b.given("approval", filepath.Join(run, "approval.sock"), 0o666)
+	if err := add(&door{kind: approvalDoor}, l, err); err != nil {
+		return err
+	}
+	l, err = b.given("admin", filepath.Join(run, "admin.sock"), 0o600)
+	if err := add(&door{kind: adminDoor}, l, err); err != nil {
+		return err
+	}
+	l, err = b.kept(callStore+"root", filepath.Join(run, "call.sock"), 0o600, 0)
+	if err := add(&door{kind: operatorDoor}, l, err); err != nil {
+		return err
 	}
 	for _, a := range b.generation.Load().Config.Agents {
 		if err := os.MkdirAll(b.agentDir(a.Name), 0o755); err != nil {
 			return err
 		}
-		d := &door{kind: agentDoor, agent: a.Name, uid: a.UID}
-		if err := add(d, "call-"+a.Name, filepath.Join(b.agentDir(a.Name), "call.sock"), 0o660, int(a.GID)); err != nil {
+		l, err := b.kept(callStore+"agent-"+a.Name, filepath.Join(b.agentDir(a.Name), "call.sock"), 0o660, a.GID)
+		if err := add(&door{kind: agentDoor, agent: a.Name, uid: a.UID}, l, err); err != nil {
 			return err
 		}
 	}
-	return nil
+	return b.forgetOthers()
 }
 
 // admit says whether a peer may come through a door at all. Authority is the
