@@ -49,8 +49,8 @@ func (h *Host) Adopt(files ...*os.File) (*Service, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &v.record)
 	}
-	if err == nil && v.record.Protocol != wire.Protocol {
-		err = fmt.Errorf("it was started by a version of clawsup that spoke version %d of the protocol, and this is %d", v.record.Protocol, wire.Protocol)
+	if err == nil && v.record.Protocol != wire.Control {
+		err = fmt.Errorf("it was started by a version of clawsup that speaks version %d with its services, and this is %d", v.record.Protocol, wire.Control)
 	}
 	if err != nil {
 		return nil, failed(StepSlot, fmt.Errorf("%s is no service that could be adopted: %w", slotName(v.slot.number), err))
@@ -59,14 +59,10 @@ func (h *Host) Adopt(files ...*os.File) (*Service, error) {
 		return nil, failed(StepCgroup, err)
 	}
 	if socket != nil {
-		if v.link, err = copyLink(socket); err != nil {
+		if err := v.connect(socket); err != nil {
+			v.leaf.Release()
 			return nil, failed(StepCall, err)
 		}
-		if v.told, err = v.link.ask(); err != nil {
-			return nil, errors.Join(failed(StepCall, err), v.link.close())
-		}
-	}
-	if socket != nil {
 		_ = socket.Close()
 	}
 	v.attend()
@@ -95,6 +91,19 @@ func kindOf(f *os.File, lock, socket, netns **os.File) (**os.File, error) {
 		return nil
 	})
 	return to, err
+}
+
+// connect goes on with a copy of the control socket.
+func (v *Service) connect(socket *os.File) error {
+	l, err := copyLink(socket)
+	if err != nil {
+		return err
+	}
+	if v.told, err = l.ask(); err != nil {
+		return errors.Join(err, l.close())
+	}
+	v.link = l
+	return nil
 }
 
 // copyLink makes a link of a copy of f's descriptor: f may be one that Go's

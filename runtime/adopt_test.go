@@ -209,6 +209,14 @@ func TestExitStatusIsKept(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Errorf("after Release: %v", err)
 	}
+	for name, err := range map[string]error{
+		"kill": first.Kill(context.Background()), "freeze": first.Freeze(context.Background()),
+		"thaw": first.Thaw(context.Background()), "signal": first.Signal(unix.SIGTERM),
+	} {
+		if err == nil {
+			t.Errorf("%s after Release", name)
+		}
+	}
 	second, err := h.Adopt(copies...)
 	if err != nil {
 		t.Fatal(err)
@@ -300,6 +308,7 @@ func TestReleaseKeepsAndCloseEnds(t *testing.T) {
 		_ = f.Close()
 	}
 	awaitEnd(t, processes)
+	<-v.reaped
 	if err := h.Sweep(context.Background()); err != nil {
 		t.Fatal(err)
 	}

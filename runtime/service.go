@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,9 @@ type ServiceLog struct {
 // this process when somebody keeps copies of its Files: systemd's descriptor
 // store does. Its methods may be called from several goroutines. After Close
 // or Release they have nothing to do, or answer an error.
+//
+// On cgroup v1 the kernel ends one process when memory runs out, and the rest
+// is ended from here: while no process has adopted the service that waits.
 type Service struct {
 	host    *Host
 	slot    *slot
@@ -51,6 +55,8 @@ type Service struct {
 
 	mu   sync.RWMutex // held for reading by whoever uses the files
 	over bool         // mu; closed or released
+
+	released atomic.Bool
 }
 
 // record is what the next process must know of a service. It lies in the
@@ -141,7 +147,7 @@ func (v *Service) begin(ctx context.Context, s *Sandbox, call Call, logMax int64
 		return failed(StepCgroup, err)
 	}
 	v.record = record{
-		Protocol: wire.Protocol, PID: pid, Began: time.Now(), Before: before,
+		Protocol: wire.Control, PID: pid, Began: time.Now(), Before: before,
 		Preparation: s.took, Layers: s.plan.Reports,
 	}
 	if err := v.write(); err != nil {
@@ -338,7 +344,12 @@ func (v *Service) Signal(sig unix.Signal) error {
 
 // Freeze has every process of the box stand still, PID 1 included. It returns
 // when they do.
-func (v *Service) Freeze(ctx context.Context) error { return freeze(ctx, v.leaf) }
+func (v *Service) Freeze(ctx context.Context) error {
+	if v.released.Load() {
+		return failed(StepCgroup, errGone)
+	}
+	return freeze(ctx, v.leaf)
+}
 
 // Thaw lets them go on.
 func (v *Service) Thaw(ctx context.Context) error {
@@ -352,6 +363,9 @@ func (v *Service) Thaw(ctx context.Context) error {
 // when they are gone, or with an error that names who is left when ctx ends.
 // The status is then stopped, unless it had ended before.
 func (v *Service) Kill(ctx context.Context) error {
+	if v.released.Load() {
+		return failed(StepCleanup, errGone)
+	}
 	v.end.mark(Stopped, "killed")
 	if err := v.leaf.Kill(ctx); err != nil {
 		return failed(StepCleanup, err)
@@ -399,6 +413,8 @@ func (v *Service) Release() error {
 		return nil
 	}
 	v.over = true
+	v.released.Store(true)
+	v.leaf.Release()
 	return errors.Join(v.link.close(), v.closeNetwork(), v.slot.lock.Close())
 }
 

@@ -84,7 +84,7 @@ func drain(src int, log *ring.Writer) (passed int64) {
 // tell remembers a state and says it. Nobody may be there to hear it, and
 // nothing waits for them.
 func (s *service) tell(state *wire.State) {
-	state.Protocol = wire.Protocol
+	state.Protocol = wire.Control
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state = state

@@ -16,8 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrDeleted is what a Leaf answers once Delete has returned nil: the group's name may be somebody else's by then.
-var ErrDeleted = errors.New("the control group was deleted")
+// ErrDeleted is what a Leaf answers once Delete has returned nil, or after Release: the group's name may be somebody
+// else's by then.
+var ErrDeleted = errors.New("the control group was deleted or given up")
 
 // ErrKilled is what Freeze answers while the leaf is being killed.
 var ErrKilled = errors.New("the control group is being killed")
@@ -156,6 +157,18 @@ func (l *Leaf) delete(ctx context.Context) error {
 	}
 	l.deleted = true
 	return nil
+}
+
+// Release closes what the Leaf holds open and leaves the group as it is, for whoever finds it next. Afterwards it is to the
+// Leaf as if Delete had removed it.
+func (l *Leaf) Release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.usage != nil {
+		l.usage.Close()
+		l.usage = nil
+	}
+	l.deleted = true
 }
 
 // remove kills and deletes the leaf, if any of its directories exists.

@@ -82,6 +82,11 @@ type Hello struct {
 // together; a mismatch means a half-done upgrade and is refused.
 const Protocol = 2
 
+// Control numbers the language of control sockets, and what a host writes down
+// of a service. It changes only when it must: hosts of a newer build take over
+// services that an older one started.
+const Control = 1
+
 // Identity of the tool as the box sees it. Uid and gid 0 are clawsup-init's.
 const (
 	ToolUID = 1000
@@ -222,7 +227,7 @@ type Order struct {
 
 // State is how a service is. With neither Failure nor Outcome the tool runs.
 type State struct {
-	Protocol int      // Protocol of who tells
+	Protocol int      // Control of who tells
 	Failure  *Failure `json:",omitempty"` // it never ran
 	Outcome  *Outcome `json:",omitempty"` // it has ended, and everything of it is gone
 }
