@@ -464,6 +464,9 @@ func TestLostConnection(t *testing.T) {
 	b.send(connected{again})
 	b.send(told{again, ticketTold(ticket("CCCC"))})
 	b.shows("CCCC")
+	if b.whole["AAAA/1"] { // of the lost connection
+		t.Errorf("read: %v", b.whole)
+	}
 }
 
 // TestSelectionStays: it follows the ticket, not the row, and comes to tickets

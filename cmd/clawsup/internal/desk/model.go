@@ -84,6 +84,8 @@ func (m *model) take(msg tea.Msg) tea.Cmd {
 		return tea.Batch(second(), m.lookAtCalls())
 	case connected:
 		m.daemon, m.ready, m.tickets = msg.daemon, false, nil
+		clear(m.whole) // what was read of another daemon's tickets counts for nothing
+		clear(m.parents)
 		m.say("connected again")
 		return m.begin()
 	case lost:
@@ -165,6 +167,7 @@ func (m *model) ticketChanged(t approval.Ticket) {
 			return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
 		})
 	case i >= 0:
+		delete(m.whole, version(&m.tickets[i]))
 		m.tickets = slices.Delete(m.tickets, i, i+1)
 		m.gone(&t)
 	}
