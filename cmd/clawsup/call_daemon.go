@@ -216,7 +216,7 @@ func (f *callFlags) submit(config supervisor.Config) api.Submit {
 	s := api.Submit{
 		Skill: wholePath(r.Skill), Args: raw.Of(r.Args), Profile: r.Profile, Session: r.Session,
 		Timeout: api.Duration(r.Timeout), Env: raw.Of(os.Environ()), StdinPath: raw.String(f.stdin),
-		Key: f.key, Deadline: f.deadline, Approver: f.approver, Claim: f.claim, Wait: true,
+		Key: f.key, Deadline: f.deadline, Approver: f.approver, Claim: f.claim, Wait: true, Progress: true,
 	}
 	if strings.Contains(r.Profile, "/") {
 		s.Profile = wholePath(r.Profile)

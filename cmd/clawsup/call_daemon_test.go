@@ -61,7 +61,7 @@ func TestRunThroughDaemon(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	want := api.Submit{Skill: f.dir + "/csv", Args: []raw.String{"summary"}, Profile: f.dir + "/p.toml", Workspace: raw.String(f.dir + "/work"),
-		Timeout: api.Duration(5 * time.Second), Session: "tg", Deadline: new(api.Duration), Approver: "none", Claim: "to look", Key: "k1", Wait: true, Env: got.Env}
+		Timeout: api.Duration(5 * time.Second), Session: "tg", Deadline: new(api.Duration), Approver: "none", Claim: "to look", Key: "k1", Wait: true, Progress: true, Env: got.Env}
 	if a, b := asJSON(got), asJSON(want); a != b {
 		t.Errorf("got %s\nwant %s", a, b)
 	}

@@ -22,7 +22,8 @@ func TestSocketOf(t *testing.T) {
 		want   socket
 	}{
 		{api.CallSubmit, 0, callSocket},
-		{api.CallFollow, 1000, callSocket},
+		{api.CallFollow, 1000, approvalSocket},
+		{api.CallSubmit, 1000, callSocket},
 		{api.CallList, 0, approvalSocket},
 		{api.CallStop, 0, approvalSocket},
 		{api.TicketAnswer, 0, approvalSocket},

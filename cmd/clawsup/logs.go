@@ -19,9 +19,9 @@ Prints what a call wrote, standard output to standard output and standard error
 to standard error.
 
 Without --follow that is what was kept of it up to now. Output is kept of calls
-whose streams were not handed over as descriptors, for the user who asked for
-the call. With --follow it is what any call writes from now on; what comes
-faster than it can be taken is missed.
+whose streams were not handed over as descriptors, as an agent's mostly are not,
+until ten minutes after the end. With --follow it is what any call writes from
+now on; what comes faster than it can be taken is missed.
 
   --follow  go on until the call has ended
   --raw     bytes as they are; without it everything but text and colours that

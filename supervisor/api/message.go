@@ -99,6 +99,7 @@ type Submit struct {
 	Approver  string       `json:"approver,omitempty"`   // "none": as a deadline of 0
 	Claim     string       `json:"claim,omitempty"`      // why, in the requester's words
 	Wait      bool         `json:"wait,omitempty"`       // answer when it has ended, not when it is accepted
+	Progress  bool         `json:"progress,omitempty"`   // with wait: CallChanged notifications before the answer, when it is accepted and when people are asked
 }
 
 // CallRef names a call.
@@ -146,29 +147,31 @@ const (
 
 // Call is what may be told of a call.
 type Call struct {
-	ID          string          `json:"id"`
-	State       CallState       `json:"state"`
-	Requester   string          `json:"requester"` // "agent NAME (uid N)" or "uid N"
-	Agent       string          `json:"agent,omitempty"`
-	Session     string          `json:"session,omitempty"` // id
-	SessionName string          `json:"session_name,omitempty"`
-	Command     string          `json:"command"` // quoted, made visible
-	Skill       string          `json:"skill,omitempty"`
-	Profile     string          `json:"profile,omitempty"`
-	Plan        string          `json:"plan,omitempty"` // digest
-	Key         string          `json:"key,omitempty"`
-	Labels      policy.Labels   `json:"labels"`
-	Decision    string          `json:"decision,omitempty"` // allow, ask or deny
-	Rule        string          `json:"rule,omitempty"`
-	WouldAsk    bool            `json:"would_ask,omitempty"` // nobody was asked because the call is headless
-	Ticket      string          `json:"ticket,omitempty"`
-	Grant       string          `json:"grant,omitempty"`
-	Created     time.Time       `json:"created"`
-	Started     time.Time       `json:"started,omitzero"` // of the tool
-	Ended       time.Time       `json:"ended,omitzero"`
-	Result      *runtime.Result `json:"result,omitempty"` // once it has ended
-	Reason      string          `json:"reason,omitempty"` // of a no: what a person wrote, or the rule in a sentence
-	Known       bool            `json:"known,omitempty"`  // of a submit: the key was known, nothing new began
+	ID            string          `json:"id"`
+	State         CallState       `json:"state"`
+	Requester     string          `json:"requester"` // "agent NAME (uid N)" or "uid N"
+	Agent         string          `json:"agent,omitempty"`
+	Session       string          `json:"session,omitempty"` // id
+	SessionName   string          `json:"session_name,omitempty"`
+	Command       string          `json:"command"` // quoted, made visible
+	Skill         string          `json:"skill,omitempty"`
+	SkillDigest   string          `json:"skill_digest,omitempty"`
+	Profile       string          `json:"profile,omitempty"`
+	ProfileDigest string          `json:"profile_digest,omitempty"`
+	Plan          string          `json:"plan,omitempty"` // digest
+	Key           string          `json:"key,omitempty"`
+	Labels        policy.Labels   `json:"labels"`
+	Decision      string          `json:"decision,omitempty"` // allow, ask or deny
+	Rule          string          `json:"rule,omitempty"`
+	WouldAsk      bool            `json:"would_ask,omitempty"` // nobody was asked because the call is headless
+	Ticket        string          `json:"ticket,omitempty"`
+	Grant         string          `json:"grant,omitempty"`
+	Created       time.Time       `json:"created"`
+	Started       time.Time       `json:"started,omitzero"` // of the tool
+	Ended         time.Time       `json:"ended,omitzero"`
+	Result        *runtime.Result `json:"result,omitempty"` // once it has ended
+	Reason        string          `json:"reason,omitempty"` // of a no: what a person wrote, or the rule in a sentence
+	Known         bool            `json:"known,omitempty"`  // of a submit: the key was known, nothing new began
 }
 
 // Explanation is why a call was decided as it was.

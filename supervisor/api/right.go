@@ -18,7 +18,7 @@ type Right struct {
 var rights = []Right{
 	{Method: CallSubmit, Call: true},
 	{Method: CallWait, Call: true},
-	{Method: CallFollow, Call: true},
+	{Method: CallFollow, Call: true, Approval: true, Admin: true, Role: approval.Viewer},
 	{Method: CallCancel, Call: true},
 	{Method: CallList, Call: true, Approval: true, Admin: true, Role: approval.Viewer},
 	{Method: CallShow, Call: true, Approval: true, Admin: true, Role: approval.Viewer},

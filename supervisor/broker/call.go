@@ -306,7 +306,12 @@ func (c *call) planned(p *supervisor.Plan, rules []policy.Rule) {
 	c.mu.Lock()
 	c.facts = facts
 	c.mu.Unlock()
-	c.update(func(v *api.Call) { v.Plan, v.Profile = p.Digest, p.Profile.Profile.Name })
+	c.update(func(v *api.Call) {
+		v.Plan, v.Profile, v.ProfileDigest = p.Digest, p.Profile.Profile.Name, p.Profile.Digest
+		if p.Skill != nil {
+			v.SkillDigest = p.Skill.Digest
+		}
+	})
 }
 
 // factsOf gives a plan's facts for tickets.

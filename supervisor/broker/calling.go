@@ -3,6 +3,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -25,20 +26,40 @@ func (b *Broker) callSubmit(ctx context.Context, who client, r *api.Request) (an
 		return nil, err
 	}
 	if s.Wait {
-		select {
-		case <-c.done:
-		case <-ctx.Done():
+		if err := c.await(ctx, r, s.Progress); err != nil {
 			// Whoever gave a key comes back and finds its call. Without one there
 			// is nobody left who could.
 			if s.Key == "" {
 				c.cancel(errGone)
 			}
-			return nil, context.Cause(ctx)
+			return nil, err
 		}
 	}
 	v := c.snapshot()
 	v.Known = known
 	return v, nil
+}
+
+// await returns when the call has ended. With progress the client is told when
+// it was accepted and when people are asked.
+func (c *call) await(ctx context.Context, r *api.Request, progress bool) error {
+	told := ""
+	for {
+		v, changed := c.changes()
+		if progress && v.State != api.Ended && (told == "" || v.Ticket != "" && v.Ticket != told) {
+			told = cmp.Or(v.Ticket, "accepted")
+			if err := r.Send(ctx, api.CallChanged, v); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-c.done:
+			return nil
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // named gives the call that a request is about, if the client may see it.

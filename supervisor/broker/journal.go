@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/clawsup/clawsup/profiles"
@@ -16,6 +17,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/audit"
 	"github.com/clawsup/clawsup/supervisor/record"
+	"github.com/clawsup/clawsup/supervisor/session"
 )
 
 // The log of receipts is the journal of calls too: a decision begins one, an
@@ -150,6 +152,9 @@ func (c *call) remember(r *audit.Receipt) {
 			v.Reason = f.Value
 		case factWouldAsk:
 			v.WouldAsk = true
+		case factLabels:
+			v.Labels.Untrusted = strings.Contains(f.Value, session.Untrusted)
+			v.Labels.Private = strings.Contains(f.Value, session.Private)
 		}
 	}
 	if r.Kind == audit.Decision {

@@ -10,7 +10,9 @@ import (
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/audit"
+	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/redact"
+	"github.com/clawsup/clawsup/supervisor/session"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -29,6 +31,7 @@ const (
 	factWouldAsk    = "would have asked"
 	factClaim       = "requester says"
 	factFrom        = "from"
+	factLabels      = "labels"
 )
 
 // facts collects those that have a value.
@@ -61,6 +64,7 @@ func (c *call) receipt(kind audit.Kind) audit.Receipt {
 		f.add(factCommand, c.command)
 		f.add(factClaim, redact.Text(c.request.Claim))
 	}
+	f.add(factLabels, labelText(v.Labels))
 	f.add(factAgent, v.Agent)
 	f.add(factUID, c.owner.uidText())
 	f.add(factSession, v.Session)
@@ -77,6 +81,18 @@ func (c *call) receipt(kind audit.Kind) audit.Receipt {
 	}
 	r.Facts = f
 	return r
+}
+
+// labelText writes labels as words, none as nothing.
+func labelText(l policy.Labels) string {
+	var words []string
+	if l.Untrusted {
+		words = append(words, session.Untrusted)
+	}
+	if l.Private {
+		words = append(words, session.Private)
+	}
+	return strings.Join(words, " ")
 }
 
 // decision is the receipt of what was decided about a call.
