@@ -38,6 +38,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
 FUZZTIME ?= 20s
+SOAK     ?= 10m
 # What `make test` tests, and more flags for `go test`.
 PACKAGES  ?= ./...
 TESTFLAGS ?=
@@ -115,13 +116,15 @@ lint: ## all static checks: gofmt, vet, shellcheck, staticcheck, govulncheck
 	@packaging/vulncheck out/govulncheck ./...
 
 .PHONY: bench
-bench: ## measure start-up beside bwrap, runc, crun, firejail and unshare; writes out/bench.json
+bench: ## measure start-up beside bwrap, runc, crun, firejail and unshare, then the daemon; writes out/bench.json
 	@packaging/deps --go $(DEPS_BENCH)
 	@$(MAKE) build
 	@mkdir -p out
 	@go build -o out/bench ./runtime/bench
 	out/bench -json out/bench.json
-	go test -run '^$$' -bench . -benchtime 200x ./runtime ./runtime/seccomp
+	go test -run '^$$' -bench . -benchtime 200x ./runtime ./runtime/seccomp ./supervisor/api ./supervisor/approval
+	go test -run '^$$' -bench . -benchtime 20x ./supervisor/broker
+	go test -run '^$$' -bench . ./supervisor/audit
 
 .PHONY: bench-quick
 bench-quick: ## the same in under 90 seconds; fails when a promised ratio is broken
@@ -139,6 +142,11 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 		echo "$$package $$target"; \
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' "$$package" </dev/null; \
 	done
+
+.PHONY: soak
+soak: ## kill the daemon at random points for SOAK (10m), and look what it lost
+	@packaging/deps --go $(DEPS_BUILD)
+	CLAWSUP_SOAK='$(SOAK)' go test -count=1 -run TestKilledAtAnyPoint -v -timeout 40m ./cmd/clawsupd
 
 .PHONY: vm-test
 vm-test: ## run the tests in a Debian guest with systemd and cgroup v2; KERNEL=trixie (or bookworm, ...)

@@ -190,7 +190,17 @@ var links = []struct {
 		"it reads hostile bytes and needs nothing else",
 	},
 	{
-		[]string{"./runtime", "./skills", "./profiles", "./supervisor/...", "./cmd/clawsup"}, true,
+		[]string{"./cmd/clawsup-egress"}, false,
+		[]string{"net", "net/http", "os/exec", "github.com/seccomp/", "github.com/opencontainers/", "github.com/sirupsen/"},
+		"it holds sockets of agents and needs nothing else",
+	},
+	{
+		[]string{"./cmd/clawsupd"}, true,
+		[]string{"charm.land/", "github.com/charmbracelet/", "github.com/modelcontextprotocol/", "go.etcd.io/", "modernc.org/", "encoding/xml", "html/template", "text/template", "archive/zip", "archive/tar"},
+		"it is root, parses nothing but bounded frames and root's own files, and shows nothing to anybody",
+	},
+	{
+		[]string{"./runtime", "./skills", "./profiles", "./supervisor/...", "./cmd/clawsup", "./cmd/clawsupd"}, true,
 		[]string{"net/http", "crypto/tls", "database/sql", "plugin", "encoding/gob", "net/rpc", "github.com/goccy/"},
 		"it runs as root, and root parses almost nothing that others wrote",
 	},
