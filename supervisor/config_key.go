@@ -70,6 +70,7 @@ var configKeys = []key[Config]{
 	row("calls.per_session", "calls of a session at once", number[int](1, 65536), func(c *Config) *int { return &c.Calls.PerSession }),
 	row("calls.per_skill", "calls of a skill at once", number[int](1, 65536), func(c *Config) *int { return &c.Calls.PerSkill }),
 	row("calls.rate", "calls of an agent in a minute", number[int](1, manyIDs), func(c *Config) *int { return &c.Calls.Rate }),
+	row("calls.skill_rate", "calls of a skill in a minute", number[int](1, manyIDs), func(c *Config) *int { return &c.Calls.SkillRate }),
 	row("calls.keep", "how long an ended call can be asked for", span(0, aYear), func(c *Config) *profiles.Duration { return &c.Calls.Keep }),
 	row("calls.deadline", "how long a call that doesn't say waits for people", span(0, aYear), func(c *Config) *profiles.Duration { return &c.Calls.Deadline }),
 

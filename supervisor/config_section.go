@@ -33,6 +33,7 @@ type CallsConfig struct {
 	PerSession  int               // at work at once, of one session
 	PerSkill    int               // at work at once, of one skill
 	Rate        int               // a minute, of one agent
+	SkillRate   int               // a minute, of one skill
 	Keep        profiles.Duration // how long an ended call can still be asked for
 	Deadline    profiles.Duration // how long a call that says nothing waits for a person; at most ApprovalsConfig.Expiry
 }
@@ -70,7 +71,7 @@ const AuditKey = "/etc/clawsup/audit.key"
 
 func defaultCalls() CallsConfig {
 	return CallsConfig{
-		Concurrency: 16, Queue: 256, PerSession: 4, PerSkill: 8, Rate: 600,
+		Concurrency: 16, Queue: 256, PerSession: 4, PerSkill: 8, Rate: 600, SkillRate: 600,
 		Keep: profiles.Duration(24 * time.Hour), Deadline: profiles.Duration(10 * time.Minute),
 	}
 }

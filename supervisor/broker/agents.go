@@ -75,6 +75,14 @@ func (b *Broker) newAgent(g *Generation, c *supervisor.AgentConfig) (*agent.Agen
 	return agent.New(o)
 }
 
+// needsRelay says whether an agent has something that clawsup-egress does.
+// Agents don't change while the daemon runs.
+func needsRelay(g *Generation) bool {
+	return slices.ContainsFunc(g.Config.Agents, func(a supervisor.AgentConfig) bool {
+		return len(a.Publish)+len(a.Loopback) > 0 || a.Ready.HTTP != "" || a.Ready.TCP != ""
+	})
+}
+
 // keep has systemd hold copies of descriptors, so that they outlive this
 // process: an agent whose descriptors are nowhere else would end with it.
 func keep(name string, files []*os.File) error {

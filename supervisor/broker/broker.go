@@ -64,6 +64,7 @@ type Broker struct {
 
 	mu       sync.Mutex
 	agents   map[string]*agent.Agent // mu
+	skills   map[string]string       // mu; digests as they were last seen, by folder
 	logError error                   // mu; why the log could not be written the last time
 	locked   string                  // mu; why there is a lockdown; empty: there is none
 	lockedAt time.Time               // mu
@@ -78,7 +79,7 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 	}
 	b := &Broker{
 		options: o, started: time.Now(), rates: newRates(), calls: newRegister(),
-		agents: map[string]*agent.Agent{},
+		agents: map[string]*agent.Agent{}, skills: map[string]string{},
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	b.generation.Store(g)
@@ -248,7 +249,9 @@ func (b *Broker) Serve(ctx context.Context) error {
 	for _, a := range b.agentList() {
 		all.Go(func() { a.Run(ctx) })
 	}
-	all.Go(func() { b.relay.Run(ctx) })
+	if needsRelay(b.generation.Load()) {
+		all.Go(func() { b.relay.Run(ctx) })
+	}
 	all.Go(func() { b.tend(ctx) })
 	all.Wait()
 	close(errs)

@@ -20,12 +20,14 @@ import (
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/rootfs"
+	"github.com/clawsup/clawsup/skills"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/raw"
 	"github.com/clawsup/clawsup/supervisor/session"
+	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 // owner is who asked for a call, and who alone sees it on a call socket: an
@@ -173,6 +175,9 @@ func (b *Broker) accept(o owner, s api.Submit, files []*os.File) (_ *call, known
 	}
 	if err := b.open(); err != nil {
 		return nil, false, err
+	}
+	if n := gen.Config.Calls.SkillRate; s.Skill != "" && !b.rates.take("skill "+s.Skill, n, time.Now()) {
+		return nil, false, failf(api.CodeFlood, "more than %d calls of skill %s a minute; slow down", n, visible.Text(cut(s.Skill, 64)))
 	}
 	if !b.rates.take(o.String(), b.rate(gen, o.agent), time.Now()) {
 		return nil, false, failf(api.CodeFlood, "more than %d calls a minute; slow down", b.rate(gen, o.agent))
@@ -374,7 +379,25 @@ func (b *Broker) resolve(ctx context.Context, c *call, s *api.Submit) (*supervis
 	if err != nil {
 		return nil, nil, err
 	}
+	if p.Skill != nil {
+		b.renewed(p.Skill)
+	}
 	return p, policy.AtLeast(c.gen.Config.Approvals.Quorum, policy.FromProfile(profile)), nil
+}
+
+// renewed voids the grants for a skill whose folder has other bytes now. They
+// match nothing any more; this is so that nobody takes them for good.
+func (b *Broker) renewed(k *skills.Skill) {
+	b.mu.Lock()
+	before := b.skills[k.Source]
+	b.skills[k.Source] = k.Digest
+	b.mu.Unlock()
+	if before == "" || before == k.Digest {
+		return
+	}
+	if _, err := b.book.VoidSkill(before); err != nil {
+		logrus.WithError(err).WithField("skill", k.Name).Warn("grants for its former bytes could not be marked as void; they match nothing")
+	}
 }
 
 // labelsOf gives the labels of what an agent asks for in a session; either may
