@@ -171,7 +171,7 @@ func TestServiceSurvivesItsMaker(t *testing.T) {
 		t.Error(err)
 	}
 	if err := v.Signal(unix.SIGTERM); err != nil {
-		t.Error(err)
+		t.Fatal(err)
 	}
 	if r := v.Ended(); r.Status != Exited || r.ExitCode != 5 || r.Layers == nil || r.Usage.Wall <= 0 {
 		t.Errorf("%+v", r)

@@ -82,7 +82,7 @@ func (l *link) ask() (last wire.State, err error) {
 		err := control(l.file, func(fd int) error { return wire.ReceivePacket(fd, &state, unix.MSG_DONTWAIT) })
 		switch {
 		case errors.Is(err, unix.EAGAIN):
-			err = l.send(wire.Order{Kind: wire.Tell})
+			err = control(l.file, func(fd int) error { return wire.SendPacket(fd, wire.Order{Kind: wire.Tell}) })
 			// With EAGAIN others' questions wait to be answered, which is as good.
 			if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
 				err = nil
@@ -101,12 +101,31 @@ func (l *link) ask() (last wire.State, err error) {
 	}
 }
 
-// send gives an order, without waiting.
+// roomWait bounds how long an order waits for those before it to be taken. A
+// box that doesn't take any is frozen, or has no share of the processor.
+const roomWait = time.Second
+
+// send gives an order, and waits for room a moment: os.ErrDeadlineExceeded.
 func (l *link) send(o wire.Order) error {
 	if l.file == nil {
 		return unix.EPIPE
 	}
-	return control(l.file, func(fd int) error { return wire.SendPacket(fd, o) })
+	if err := l.file.SetWriteDeadline(time.Now().Add(roomWait)); err != nil {
+		return err
+	}
+	raw, err := l.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(fd uintptr) bool {
+		sent = wire.SendPacket(int(fd), o)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	if err != nil {
+		return err
+	}
+	return sent
 }
 
 // interrupt ends receive in this process, now and later.

@@ -331,7 +331,7 @@ func (v *Service) use(f func() error) error {
 
 // Signal sends a signal to the tool's process group. A tool that has ended
 // gets none, and that is no error; a frozen one gets it when it is thawed, or
-// the error is EAGAIN when too many wait for that.
+// the error is os.ErrDeadlineExceeded after a second if too many wait for that.
 func (v *Service) Signal(sig unix.Signal) error {
 	return v.use(func() error {
 		err := v.link.send(wire.Order{Kind: wire.Send, Signal: int(sig)})

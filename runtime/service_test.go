@@ -152,6 +152,7 @@ func TestServiceThatDoesNotStart(t *testing.T) {
 		step Step
 	}{
 		"no program":         {serviceCall("no-such-program"), log, wire.StepLookup},
+		"a long name":        {serviceCall("no-such-" + strings.Repeat("\x01", 100_000)), log, wire.StepLookup},
 		"not executable":     {serviceCall("/etc/passwd"), log, wire.StepLookup},
 		"no directory":       {Call{Argv: []string{"true"}, Dir: "/none", Filter: testFilter, FileSize: 1 << 20, OpenFiles: 64, Stack: 8 << 20}, log, wire.StepChdir},
 		"a bound":            {bounded, log, StepSpec},
@@ -304,6 +305,37 @@ func TestSignalsReachAService(t *testing.T) {
 	}
 	if r := v.Ended(); r.ExitCode != 4 || !strings.HasSuffix(log.read(t), "got\n") {
 		t.Errorf("%+v %q", r, log.read(t))
+	}
+}
+
+// TestSignalWaitsForRoom: orders that others left don't lose it, and a box
+// that takes none keeps nobody.
+func TestSignalWaitsForRoom(t *testing.T) {
+	h := testHost(t)
+	log := openLog(t, 1<<16)
+	v := serve(t, h, testSpec(t, h), serviceCall("sh", "-c", `trap 'exit 4' TERM; echo up; while :; do sleep 0.01; done`), log)
+	log.await(t, "up")
+	ctx := context.Background()
+	if err := v.Freeze(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for full := false; !full; {
+		err := control(v.link.file, func(fd int) error { return wire.SendPacket(fd, wire.Order{Kind: wire.Tell}) })
+		if full = errors.Is(err, unix.EAGAIN); err != nil && !full {
+			t.Fatal(err)
+		}
+	}
+	if err := v.Signal(unix.SIGTERM); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("frozen and full: %v", err)
+	}
+	if err := v.Thaw(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if r := v.Ended(); r.ExitCode != 4 {
+		t.Errorf("%+v", r)
 	}
 }
 

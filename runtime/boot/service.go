@@ -32,35 +32,44 @@ func (b *box) serve(body []byte, fds []int) int {
 	s := &service{box: b, control: fds[2]}
 	log, err := ring.NewWriter([2]*os.File{os.NewFile(uintptr(fds[0]), "log"), os.NewFile(uintptr(fds[1]), "log")}, b.call.Service.LogMax)
 	if err != nil {
-		s.tell(&wire.State{Failure: &wire.Failure{Step: wire.StepOutput, Message: err.Error()}})
+		_ = s.tell(&wire.State{Failure: &wire.Failure{Step: wire.StepOutput, Message: err.Error()}})
 		killAll()
 		return 0
 	}
 	_ = unix.Close(b.stage.pipes[0]) // the tool's stdin is none of ours
 	_ = unix.Close(b.stage.pipes[2]) // and its stderr is its stdout
 	if failure := b.launch(body); failure != nil {
-		s.tell(&wire.State{Failure: failure})
+		failure.Message = failure.Message[:min(len(failure.Message), maxReason)]
+		_ = s.tell(&wire.State{Failure: failure})
 		killAll()
 		return 0
 	}
-	s.tell(&wire.State{})
+	_ = s.tell(&wire.State{})
 	go s.run(log)
 	s.obey()
 	killAll()
 	return 0
 }
 
+// maxReason bounds why a service didn't start, so that it fits a packet also
+// when every byte of it is escaped.
+const maxReason = wire.MaxPacket / 8
+
 // run fills the log and waits for the end of everything.
 func (s *service) run(log *ring.Writer) {
-	var outcome wire.Outcome
 	drained := make(chan int64)
 	go func() { drained <- drain(s.stage.pipes[1], log) }()
-	outcome = s.reap()
+	outcome := s.reap()
 	outcome.Stdout = <-drained
 	for _, dir := range s.call.Measure {
 		outcome.Memory += used(dir)
 	}
-	s.tell(&wire.State{Outcome: &outcome})
+	for errors.Is(s.tell(&wire.State{Outcome: &outcome}), unix.EAGAIN) {
+		// Nobody asks who waits to be told.
+		if poll(unix.PollFd{Fd: int32(s.control), Events: unix.POLLOUT}) != nil {
+			return
+		}
+	}
 }
 
 // drain moves what the tool says into the log, until it has nothing more to
@@ -81,14 +90,13 @@ func drain(src int, log *ring.Writer) (passed int64) {
 	}
 }
 
-// tell remembers a state and says it. Nobody may be there to hear it, and
-// nothing waits for them.
-func (s *service) tell(state *wire.State) {
+// tell remembers a state and says it, if there is room.
+func (s *service) tell(state *wire.State) error {
 	state.Protocol = wire.Control
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state = state
-	_ = wire.SendPacket(s.control, state)
+	return wire.SendPacket(s.control, state)
 }
 
 // obey carries out orders until the host's last end is closed. What isn't

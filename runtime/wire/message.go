@@ -31,8 +31,8 @@
 //	init → host   State   when the tool runs or can't, when it has ended, and as answer
 //	host → init   Order   any number: tell the state, send a signal
 //
-// Both sides send without waiting. A State that is lost because nobody reads
-// is asked for again; what it tells only ever goes from starting to running to
+// Answers are sent without waiting, and only the last State waits for room. One
+// that is lost because nobody reads is asked for again; what it tells only ever goes from starting to running to
 // ended, so an old one that somebody else had asked for does no harm. What
 // either side doesn't know, of a newer version of the other, it passes over.
 //
