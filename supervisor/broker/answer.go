@@ -23,13 +23,20 @@ func (b *Broker) ticketList(_ context.Context, _ client, r *api.Request) (any, e
 	if n := len(list); n > maxListed {
 		list = list[n-maxListed:]
 	}
-	for i := range list { // whole in ticket.show, and as they are told by ticket.watch
-		if f.All && list[i].State != approval.Pending {
+	room := maxFacts // a frame is bounded; they are whole in ticket.show
+	for i := range list {
+		for _, f := range list[i].Facts {
+			room -= len(f.Name) + len(f.Value) + len(f.Digest)
+		}
+		if list[i].State != approval.Pending || room < 0 {
 			list[i].Facts = nil
 		}
 	}
 	return list, nil
 }
+
+// maxFacts bounds, in bytes, what a list has of the tickets' facts together.
+const maxFacts = 256 << 10
 
 func (b *Broker) ticketShow(_ context.Context, _ client, r *api.Request) (any, error) {
 	ref, err := params[api.TicketRef](r)
@@ -162,7 +169,12 @@ func (b *Broker) changed(ctx context.Context, who client, from approval.Who, a a
 	if err != nil {
 		return nil, errors.Join(ticketError(err), b.book.FailChange(t.ID, err.Error()), p.Close())
 	}
-	c.next <- change{p, rules, id}
+	if !c.offer(change{p, rules, id}) {
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		_, _ = b.book.Await(gone, id, c.id) // nobody else takes it off the ticket
+		return nil, errors.Join(failf(api.CodeOver, "call %s has ended meanwhile", c.id), p.Close())
+	}
 	c.update(func(v *api.Call) { v.Command = command(&s) })
 	next, err := b.book.Show(id)
 	if err != nil {
@@ -172,7 +184,8 @@ func (b *Broker) changed(ctx context.Context, who client, from approval.Who, a a
 }
 
 func (b *Broker) grantList(context.Context, client, *api.Request) (any, error) {
-	return b.book.Grants(), nil
+	list := b.book.Grants()
+	return list[max(0, len(list)-maxListed):], nil
 }
 
 func (b *Broker) grantRevoke(ctx context.Context, who client, r *api.Request) (any, error) {

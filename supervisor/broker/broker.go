@@ -59,6 +59,7 @@ type Broker struct {
 	cancel    context.CancelCauseFunc
 	working   sync.WaitGroup // calls
 	accepting sync.Mutex     // see accept
+	noted     uint64         // of tend, and of Open before it: see checkpoint
 
 	reloading sync.Mutex // one reload, lockdown or unlock at a time
 
@@ -275,6 +276,9 @@ func (b *Broker) tend(ctx context.Context) {
 				b.recheck(g)
 			}
 			b.calls.tidy(now, time.Duration(g.Config.Calls.Keep))
+			if err := b.checkpoint(); err != nil {
+				logrus.WithError(err).Warn("the next start will read more of the log than it needs")
+			}
 			gone, err := b.sessions.Expire()
 			if err = errors.Join(err, b.sessions.Flush()); err != nil {
 				logrus.WithError(err).Warn("sessions could not be looked after")

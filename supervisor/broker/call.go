@@ -8,11 +8,13 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -24,6 +26,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/audit"
 	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/raw"
 	"github.com/clawsup/clawsup/supervisor/session"
@@ -56,8 +59,11 @@ type call struct {
 	id      string
 	owner   owner
 	request api.Submit
+	mark    string // of the request; see fingerprint
 	command string // for people; see command
 	gen     *Generation
+	first   atomic.Uint64  // sequence number of its first receipt; 0: it has none
+	pending *audit.Pending // a decision on its way to the disk; nil: none
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -73,6 +79,7 @@ type call struct {
 	mu      sync.Mutex
 	view    api.Call         // mu
 	facts   []approval.Fact  // mu; of the plan
+	over    bool             // mu; no change is taken any more
 	box     *runtime.Sandbox // mu; while it runs
 	changed chan struct{}    // mu; closed and replaced whenever view changes
 }
@@ -82,6 +89,30 @@ type change struct {
 	plan   *supervisor.Plan
 	rules  []policy.Rule
 	ticket string
+}
+
+// offer gives the call another plan, unless it is over.
+func (c *call) offer(other change) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return false
+	}
+	c.next <- other // a ticket has one answer, and the next one comes when this was taken
+	return true
+}
+
+// shut takes no more plans, and closes one that nobody took.
+func (c *call) shut() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	select {
+	case other := <-c.next:
+		return other.plan.Close()
+	default:
+		return nil
+	}
 }
 
 // Causes for which a call is stopped.
@@ -167,40 +198,56 @@ func (b *Broker) accept(o owner, s api.Submit, files []*os.File) (_ *call, known
 		}
 	}
 	gen := b.generation.Load()
+	c := &call{
+		id: mint("c-"), owner: o, request: s, mark: fingerprint(s), command: command(&s), gen: gen,
+		done: make(chan struct{}), next: make(chan change, 1), changed: make(chan struct{}),
+	}
+	// A descriptor may lie on a file system that doesn't answer: nobody else
+	// waits for it.
+	c.stdin = standardInput(files, &s)
+	if c.streams, err = b.connect(files, s.Stdin); err != nil {
+		return nil, false, failf(api.CodeParams, "%v", err)
+	}
+	before, err := b.enter(c)
+	if before != nil || err != nil {
+		c.streams.spare(files)
+		return before, before != nil, err
+	}
+	keep = true
+	return c, false, nil
+}
+
+// enter lets a call in and has it carried out, or gives the one that came
+// before under its key, or says why there is no place for it.
+func (b *Broker) enter(c *call) (before *call, err error) {
 	// One after the other, so that a key is looked for and taken in one step.
 	b.accepting.Lock()
 	defer b.accepting.Unlock()
+	s, o := &c.request, c.owner
 	if before := b.calls.byKey(o, s.Key); before != nil {
-		return before, true, nil
+		if before.mark != c.mark {
+			return nil, failf(api.CodeConflict, "key %s belongs to call %s, which is another request: give each request a key of its own", s.Key, before.id)
+		}
+		return before, nil
 	}
 	if err := b.open(); err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	if n := gen.Config.Calls.SkillRate; s.Skill != "" && !b.rates.take("skill "+s.Skill, n, time.Now()) {
-		return nil, false, failf(api.CodeFlood, "more than %d calls of skill %s a minute; slow down", n, visible.Text(cut(s.Skill, 64)))
+	if n := c.gen.Config.Calls.SkillRate; s.Skill != "" && !b.rates.take("skill "+s.Skill, n, time.Now()) {
+		return nil, failf(api.CodeFlood, "more than %d calls of skill %s a minute; slow down", n, visible.Text(cut(s.Skill, 64)))
 	}
-	if !b.rates.take(o.String(), b.rate(gen, o.agent), time.Now()) {
-		return nil, false, failf(api.CodeFlood, "more than %d calls a minute; slow down", b.rate(gen, o.agent))
-	}
-	c := &call{
-		id: mint("c-"), owner: o, request: s, command: command(&s), gen: gen,
-		done: make(chan struct{}), next: make(chan change, 1), changed: make(chan struct{}),
+	if n := b.rate(c.gen, o.agent); !b.rates.take(o.String(), n, time.Now()) {
+		return nil, failf(api.CodeFlood, "more than %d calls a minute; slow down", n)
 	}
 	t, err := b.queue.enter(c.key())
 	if errors.Is(err, errFull) {
 		_, waiting := b.queue.numbers()
-		return nil, false, failf(api.CodeFull, "the queue is full: %d calls wait; try again later", waiting)
+		return nil, failf(api.CodeFull, "the queue is full: %d calls wait; try again later", waiting)
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	c.stdin = standardInput(files, &s)
-	if c.streams, err = b.connect(files, s.Stdin); err != nil {
-		t.leave()
-		return nil, false, failf(api.CodeParams, "%v", err)
-	}
-	keep = true
-	c.request.Stdin = nil // it is in the stream
+	s.Stdin = nil // it is in the stream
 	c.ctx, c.cancel = context.WithCancelCause(b.ctx)
 	c.view = api.Call{
 		ID: c.id, State: api.Queued, Requester: o.String(), Agent: o.agent, SessionName: s.Session,
@@ -208,7 +255,19 @@ func (b *Broker) accept(o owner, s api.Submit, files []*os.File) (_ *call, known
 	}
 	b.calls.add(c)
 	b.working.Go(func() { b.carry(c, t) })
-	return c, false, nil
+	return nil, nil
+}
+
+// fingerprint tells one request from another under one key. How the caller
+// waits is no part of it.
+func fingerprint(s api.Submit) string {
+	s.Wait, s.Progress = false, false
+	text, err := json.Marshal(s)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
 }
 
 func printable(s string) bool {
@@ -247,7 +306,7 @@ func (b *Broker) carry(c *call, t *turn) {
 	result := b.result(c, t)
 	t.leave()
 	c.streams.release()
-	if err := c.plan.Close(); err != nil {
+	if err := errors.Join(c.shut(), c.plan.Close()); err != nil {
 		logrus.WithError(err).Warn("a sealed copy stayed behind; the next start removes it")
 	}
 	if cause := context.Cause(c.ctx); cause != nil && result.Status == runtime.Stopped {
@@ -259,8 +318,7 @@ func (b *Broker) carry(c *call, t *turn) {
 	c.cancel(nil)
 	// The reply waits for the receipt. Where that can't be written the caller
 	// gets no result that looks like one, and nothing new begins.
-	if _, err := b.log.Append(context.Background(), c.outcome(&result)); err != nil {
-		b.logFailed(err)
+	if err := b.write(c, c.outcome(&result)); err != nil {
 		result.Message = strings.TrimSpace(result.Message + "; its receipt could not be written: " + err.Error())
 		result.Status, result.Step = runtime.SandboxError, runtime.StepReport
 	}
@@ -345,9 +403,7 @@ func (b *Broker) refused(c *call, err error) runtime.Result {
 // denied records a no and gives its result.
 func (b *Broker) denied(c *call, rule, reason string) runtime.Result {
 	c.update(func(v *api.Call) { v.Decision, v.Rule, v.Reason = string(profiles.Deny), rule, reason })
-	if _, err := b.log.Append(context.Background(), c.decision(string(profiles.Deny), rule, reason)); err != nil {
-		b.logFailed(err)
-	}
+	_ = b.write(c, c.decision(string(profiles.Deny), rule, reason)) // a no stays one
 	return supervisor.DeniedResult(c.plan, reason)
 }
 
@@ -479,14 +535,38 @@ func (b *Broker) headless(c *call) bool {
 // be made meanwhile: what such a call does is not yet an effect. Where it can
 // write, the yes is on the disk first.
 func (b *Broker) allowed(c *call, rule string) error {
-	pending, err := b.log.Begin(c.ctx, c.decision(string(profiles.Allow), rule, ""))
-	if err == nil && reachesOut(c.plan) {
-		_, err = pending.Wait(context.WithoutCancel(c.ctx))
+	r := c.decision(string(profiles.Allow), rule, "")
+	if reachesOut(c.plan) {
+		if err := b.write(c, r); err != nil {
+			return fmt.Errorf("the decision could not be recorded, so nothing ran: %w", err)
+		}
+		return nil
 	}
+	var err error
+	if c.pending, err = b.log.Begin(c.ctx, r); err != nil && c.ctx.Err() == nil {
+		b.logFailed(err)
+	}
+	return err
+}
+
+// write writes a receipt about a call and waits for it, and for one before it.
+func (b *Broker) write(c *call, r audit.Receipt) error {
+	ctx := context.Background()
+	if p := c.pending; p != nil {
+		c.pending = nil
+		seq, err := p.Wait(ctx)
+		if err != nil {
+			b.logFailed(err)
+			return err
+		}
+		c.first.CompareAndSwap(0, seq)
+	}
+	seq, err := b.log.Append(ctx, r)
 	if err != nil {
 		b.logFailed(err)
-		return fmt.Errorf("the decision could not be recorded, so nothing ran: %w", err)
+		return err
 	}
+	c.first.CompareAndSwap(0, seq)
 	return nil
 }
 
@@ -512,6 +592,9 @@ func (b *Broker) ask(c *call, verdict policy.Verdict) *runtime.Result {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, wait)
 	defer cancel()
+	if n := readable(c.plan); n > maxQuestion {
+		return no(verdict.Rule, fmt.Sprintf("the question would have %d bytes, more than the %d that people can be asked to read: pass long input through stdin or a file", n, maxQuestion))
+	}
 	q := b.question(c, c.plan, verdict)
 	q.Within = wait
 	ticket, err := b.book.Ask(ctx, q)
@@ -522,8 +605,7 @@ func (b *Broker) ask(c *call, verdict policy.Verdict) *runtime.Result {
 		c.update(func(v *api.Call) {
 			v.State, v.Ticket, v.Decision, v.Rule = api.Asking, ticket, string(profiles.Ask), verdict.Rule
 		})
-		if _, err := b.log.Append(context.WithoutCancel(ctx), c.decision(string(profiles.Ask), verdict.Rule, "")); err != nil {
-			b.logFailed(err)
+		if err := b.write(c, c.decision(string(profiles.Ask), verdict.Rule, "")); err != nil {
 			cancel() // the call leaves the ticket
 			_, _ = b.book.Await(ctx, ticket, c.id)
 			return no(verdict.Rule, "the question could not be recorded: "+err.Error())
@@ -554,6 +636,17 @@ func (b *Broker) ask(c *call, verdict policy.Verdict) *runtime.Result {
 			return no("ticket "+ticket+": "+string(answer.State), answer.Reason)
 		}
 	}
+}
+
+// maxQuestion bounds, in bytes, what a person has to read to say yes.
+const maxQuestion = 64 << 10
+
+// readable is how much that is.
+func readable(p *supervisor.Plan) (n int) {
+	for _, f := range p.Facts {
+		n += len(f.Name) + len(f.Value) + len(f.Digest)
+	}
+	return n
 }
 
 // given says who said yes.

@@ -17,6 +17,7 @@ import (
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/audit"
+	"github.com/clawsup/clawsup/supervisor/record"
 )
 
 func TestCallRuns(t *testing.T) {
@@ -198,6 +199,11 @@ func TestKeyFindsTheCall(t *testing.T) {
 		h.stop()
 		h.start()
 	}
+	other := s
+	other.Args = args("touch", "/workspace/other")
+	if v, err := try[api.Call](h.dial("call"), api.CallSubmit, other); api.CodeOf(err) != api.CodeConflict {
+		t.Errorf("another request under the same key: %v %+v", err, v)
+	}
 	s.Key = "k2"
 	if other := ask[api.Call](t, h.dial("call"), api.CallSubmit, s); other.ID == first.ID || other.Known {
 		t.Errorf("another key: %+v", other)
@@ -313,6 +319,56 @@ func TestQueueIsFull(t *testing.T) {
 		if v := ask[api.Call](t, c, api.CallWait, api.CallRef{Call: id}); v.Result.Status != runtime.Stopped {
 			t.Errorf("%+v", v.Result)
 		}
+	}
+}
+
+// TestQuestionsCanBeRead: what nobody can read whole, nobody is asked.
+func TestQuestionsCanBeRead(t *testing.T) {
+	h := begin(t, "")
+	s := h.asking("touch canary")
+	s.Args = append(s.Args, args(strings.Repeat("x", maxQuestion))...)
+	s.Wait = true
+	if v := ask[api.Call](t, h.dial("call"), api.CallSubmit, s); v.Result.Status != runtime.Denied || !strings.Contains(v.Reason, "asked to read") || h.ran() {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestLogIsReadFromWhereItMatters: the place is kept, and a daemon that starts
+// finds the calls that still matter from there on.
+func TestLogIsReadFromWhereItMatters(t *testing.T) {
+	h := begin(t, "[calls]\nkeep = \"1h\"\n")
+	c := h.dial("call")
+	s := shell("true")
+	s.Wait = true
+	first := ask[api.Call](t, c, api.CallSubmit, s)
+	if err := h.broker.checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	var at place
+	if err := record.Read(h.dir+"/state/calls.json", &at); err != nil || at.From == 0 {
+		t.Fatalf("%+v %v", at, err)
+	}
+	for r, err := range audit.Read(h.dir+"/state/audit", at.From) {
+		if err != nil || r.Call != first.ID || r.Kind != audit.Decision {
+			t.Errorf("the log is read from %+v, %v", r, err)
+		}
+		break
+	}
+	h.stop()
+	h.start()
+	if v := ask[api.Call](t, h.dial("call"), api.CallShow, api.CallRef{Call: first.ID}); v.Result.Status != runtime.Exited {
+		t.Errorf("%+v", v)
+	}
+	h.broker.calls.tidy(time.Now().Add(2*time.Hour), time.Hour)
+	if _, err := try[api.Call](h.dial("call"), api.CallShow, api.CallRef{Call: first.ID}); api.CodeOf(err) != api.CodeNotFound {
+		t.Errorf("after its time: %v", err)
+	}
+	if err := h.broker.checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	before := at.From
+	if err := record.Read(h.dir+"/state/calls.json", &at); err != nil || at.From <= before {
+		t.Errorf("%+v %v", at, err)
 	}
 }
 

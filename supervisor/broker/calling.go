@@ -114,10 +114,10 @@ func (b *Broker) callList(_ context.Context, who client, r *api.Request) (any, e
 		return who.sees(c) && !(f.Live && v.State == api.Ended) && (f.Session == "" || f.Session == v.Session)
 	}, min(f.Limit, maxListed))
 	for i := range list {
-		list[i].Command = cut(list[i].Command, 512)
+		list[i].Command, list[i].Reason, list[i].Rule = cut(list[i].Command, 512), cut(list[i].Reason, 256), cut(list[i].Rule, 256)
 		if list[i].Result != nil { // the layers are in call.show
 			short := *list[i].Result
-			short.Layers = nil
+			short.Layers, short.Message = nil, cut(short.Message, 256)
 			list[i].Result = &short
 		}
 	}

@@ -35,7 +35,6 @@ func (b *Broker) placeFile() string {
 
 // past is a call as the log knows it.
 type past struct {
-	first  uint64 // sequence number of its first decision
 	call   *call
 	opened audit.Receipt
 }
@@ -60,7 +59,8 @@ func (b *Broker) replay(ctx context.Context, keep time.Duration) error {
 		}
 		p := calls[r.Call]
 		if p == nil {
-			p = &past{first: r.Seq, call: remembered(&r)}
+			p = &past{call: remembered(&r)}
+			p.call.first.Store(r.Seq)
 			calls[r.Call] = p
 			order = append(order, r.Call)
 		}
@@ -69,7 +69,6 @@ func (b *Broker) replay(ctx context.Context, keep time.Duration) error {
 			p.opened = r
 		}
 	}
-	least := uint64(0)
 	for _, id := range order {
 		p := calls[id]
 		if p.call.view.State != api.Ended {
@@ -80,23 +79,26 @@ func (b *Broker) replay(ctx context.Context, keep time.Duration) error {
 		if time.Since(p.call.view.Ended) > keep {
 			continue
 		}
-		if least == 0 {
-			least = p.first
-		}
 		close(p.call.done)
 		b.calls.add(p.call)
 		b.calls.ended(p.call)
 	}
-	return b.checkpoint(least)
+	return b.checkpoint()
 }
 
-// checkpoint notes from where on the log matters; 0: from what comes now.
-func (b *Broker) checkpoint(from uint64) error {
+// checkpoint notes from where on the log matters: from the first receipt of a
+// call that is still known, or else from what comes now.
+func (b *Broker) checkpoint() error {
+	from := b.calls.least()
 	if from == 0 {
 		if a := b.log.Anchor(); a != nil {
 			from = a.Seq
 		}
 	}
+	if from == b.noted {
+		return nil
+	}
+	b.noted = from
 	return record.Write(b.placeFile(), place{from})
 }
 
@@ -144,6 +146,8 @@ func (c *call) remember(r *audit.Receipt) {
 			v.SessionName = f.Value
 		case factKey:
 			v.Key = f.Value
+		case factRequest:
+			c.mark = f.Value
 		case factTicket:
 			v.Ticket = f.Value
 		case factGrant:

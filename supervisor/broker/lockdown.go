@@ -32,10 +32,13 @@ func (b *Broker) lockdown(ctx context.Context, who client, r *api.Request) (any,
 	if order.Reason != "" {
 		why += ": " + cut(order.Reason, maxReason)
 	}
-	// First the gate, in memory, so that nothing begins meanwhile.
+	// First the gate, in memory, so that nothing begins meanwhile. Who was let
+	// in before it is in the register then.
+	b.accepting.Lock()
 	b.mu.Lock()
 	b.locked, b.lockedAt = why, time.Now().UTC()
 	b.mu.Unlock()
+	b.accepting.Unlock()
 	b.reloading.Lock()
 	defer b.reloading.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockdownLimit)

@@ -32,6 +32,7 @@ const (
 	factClaim       = "requester says"
 	factFrom        = "from"
 	factLabels      = "labels"
+	factRequest     = "request"
 )
 
 // facts collects those that have a value.
@@ -70,6 +71,9 @@ func (c *call) receipt(kind audit.Kind) audit.Receipt {
 	f.add(factSession, v.Session)
 	f.add(factSessionName, v.SessionName)
 	f.add(factKey, v.Key)
+	if v.Key != "" {
+		f.add(factRequest, c.mark)
+	}
 	f.add(factTicket, v.Ticket)
 	f.add(factGrant, v.Grant)
 	r := audit.Receipt{Kind: kind, Call: v.ID, Plan: v.Plan, Requester: v.Requester}

@@ -149,3 +149,16 @@ func (r *register) live() []*call {
 	}
 	return all
 }
+
+// least gives the lowest sequence number that a call which is known has in the
+// log; 0 if none has.
+func (r *register) least() (seq uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.calls {
+		if first := c.first.Load(); first > 0 && (seq == 0 || first < seq) {
+			seq = first
+		}
+	}
+	return seq
+}

@@ -37,8 +37,7 @@ func (b *Broker) connect(passed []*os.File, data []byte) (_ *streams, err error)
 	s := &streams{}
 	defer func() {
 		if err != nil {
-			s.release()
-			s.close()
+			s.spare(passed)
 		}
 	}()
 	if passed != nil {
@@ -110,6 +109,15 @@ func (s *streams) release() {
 			_ = f.Close()
 		}
 	}
+}
+
+// spare closes all but the caller's own descriptors, which accept closes.
+func (s *streams) spare(passed []*os.File) {
+	if len(passed) > 0 {
+		s.files = [3]*os.File{}
+	}
+	s.release()
+	s.close()
 }
 
 // close gives up what was kept for followers.
