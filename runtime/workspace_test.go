@@ -88,7 +88,7 @@ func TestReadOnlyWorkspace(t *testing.T) {
 }
 
 // TestNothingArmedLeavesTheWorkspace tries to bring out what would have power
-// on the host: THREATS.md D.4.
+// on the host.
 func TestNothingArmedLeavesTheWorkspace(t *testing.T) {
 	h := testHost(t)
 	dir := workspace(t)

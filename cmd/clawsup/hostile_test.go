@@ -159,7 +159,7 @@ func TestLiarChangesNothing(t *testing.T) {
 	}
 }
 
-// TestSearchPathsAndHooks is THREATS.md C: nothing of the caller's
+// TestSearchPathsAndHooks: nothing of the caller's
 // environment and nothing that lies in the workspace decides what runs.
 func TestSearchPathsAndHooks(t *testing.T) {
 	b := newBench(t, "")

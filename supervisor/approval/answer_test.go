@@ -54,7 +54,7 @@ func TestANo(t *testing.T) {
 	}
 }
 
-// THREATS B1, B2 and A7: the role is that of the uid, the requester is nobody's
+// The role is that of the uid, the requester is nobody's
 // approver, and an answer that isn't whole is none.
 func TestWhoMayAnswer(t *testing.T) {
 	b := openBook(t, bookDir(t), Options{})
@@ -112,7 +112,7 @@ func TestRootAnswersItself(t *testing.T) {
 	}
 }
 
-// THREATS A8: a button pressed twice, an answer after expiry, an answer to
+// A button pressed twice, an answer after expiry, an answer to
 // yesterday's ticket after a restart, two people at once.
 func TestReplayedAnswers(t *testing.T) {
 	c, dir := newClock(), bookDir(t)
@@ -279,7 +279,7 @@ func TestSecondYesNamesTheFirst(t *testing.T) {
 	}
 }
 
-// THREATS B4 and B11: what a grant is for comes from the ticket.
+// What a grant is for comes from the ticket.
 func TestScopeOfGrants(t *testing.T) {
 	b := openBook(t, bookDir(t), Options{Burst: 100, PendingPerSession: 100})
 	skill := func(*Question) {}

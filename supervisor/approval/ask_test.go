@@ -90,7 +90,7 @@ func TestJoiningEnds(t *testing.T) {
 	}
 }
 
-// THREATS B6: hundreds of questions. A flood is a no, before anybody is asked.
+// Hundreds of questions. A flood is a no, before anybody is asked.
 func TestFlood(t *testing.T) {
 	b := openBook(t, bookDir(t), Options{Burst: 5, Every: time.Hour})
 	changes := b.Watch(t.Context())

@@ -14,7 +14,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/policy"
 )
 
-// THREATS B4: a yes to one thing is none to another.
+// A yes to one thing is none to another.
 func TestGrantIsForItsScope(t *testing.T) {
 	b := openBook(t, bookDir(t), Options{})
 	granted(t, b, grant)
@@ -212,7 +212,7 @@ func TestVoid(t *testing.T) {
 	}
 }
 
-// THREATS B5: an approver is removed.
+// An approver is removed.
 func TestRecheck(t *testing.T) {
 	dir := bookDir(t)
 	b := openBook(t, dir, Options{})

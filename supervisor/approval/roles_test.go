@@ -43,7 +43,7 @@ broken:x:abc:bob
 empty:x:2001:
 `
 
-// THREATS B1: who a uid is, is said by files that root alone writes, and an
+// Who a uid is, is said by files that root alone writes, and an
 // agent is nobody whatever they say.
 func TestRolesOf(t *testing.T) {
 	r := rolesOf(t, passwd, group, RoleNames{
@@ -76,7 +76,7 @@ func TestRolesOf(t *testing.T) {
 	}
 }
 
-// THREATS B5: they are looked up when they are used.
+// They are looked up when they are used.
 func TestRolesChange(t *testing.T) {
 	r := rolesOf(t, passwd, group, RoleNames{Approver: []string{"@ops"}})
 	if role, _ := r.Of(1001); role != Approver {

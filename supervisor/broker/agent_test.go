@@ -125,7 +125,7 @@ func TestAgentAsksAndIsAnswered(t *testing.T) {
 }
 
 // TestHostileAgent has a lost agent try everything that it can over its socket
-// and around it: THREATS.md A7, B1, B3, B7, B8.
+// and around it.
 func TestHostileAgent(t *testing.T) {
 	h := withAgent(t, "[[workspace]]\nname = \"main\"\npath = \"DIR/work\"\n",
 		"attack", "--profile", "ask", "--approval", "DIR/run/approval.sock", "--approval", "DIR/run/admin.sock", "--approval", "DIR/run/call.sock",
@@ -190,7 +190,7 @@ func (h *host) stopAndSet(word, to string, t *testing.T) {
 	h.start()
 }
 
-// TestAgentFloods: THREATS.md B6. The host's own calls go on.
+// TestAgentFloods: the host's own calls go on.
 func TestAgentFloods(t *testing.T) {
 	h := withAgent(t, "[approvals]\nburst = 4\nevery = \"1h\"\n[calls]\nqueue = 64\n", "flood", "--profile", "ask", "--count", "400").start()
 	done := make(chan struct{})
@@ -252,7 +252,7 @@ func (h *host) agentAsks(calls ...map[string]any) []map[string]any {
 	return h.runAgent()
 }
 
-// TestAgentCannotWashLabels: THREATS.md B8.
+// TestAgentCannotWashLabels.
 func TestAgentCannotWashLabels(t *testing.T) {
 	h := withAgent(t, "[[workspace]]\nname = \"open\"\npath = \"DIR/work\"\nprivate = false\n[[workspace]]\nname = \"letters\"\npath = \"DIR/letters\"\n")
 	h.write("letters/one", "Dear Sir")

@@ -155,7 +155,7 @@ func TestAChangeThatCannotBePlannedChangesNothing(t *testing.T) {
 	}
 }
 
-// TestGrants: THREATS.md B4 and B11. A grant is for a skill's script, and for
+// TestGrants: a grant is for a skill's script, and for
 // nothing that a raw command does with the skill's files.
 func TestGrants(t *testing.T) {
 	h := begin(t, "")
@@ -278,7 +278,7 @@ func TestFoldedCallsAreAnsweredTogether(t *testing.T) {
 	}
 }
 
-// TestRoles: THREATS.md B1, B5.
+// TestRoles.
 func TestRoles(t *testing.T) {
 	const alice, bob, vera, nobody, agent = 4001, 4002, 4003, 4004, 4005
 	config := `
@@ -356,7 +356,7 @@ func TestQuorum(t *testing.T) {
 	}
 }
 
-// TestFlood: THREATS.md B6.
+// TestFlood.
 func TestFlood(t *testing.T) {
 	h := begin(t, "[approvals]\nburst = 3\nevery = \"1h\"\npending = 5\n")
 	c, people := h.dial("call"), h.watch(h.dial("approval"))

@@ -137,7 +137,7 @@ func TestDescriptorsAreTheCalls(t *testing.T) {
 	}
 }
 
-// TestHostileDescriptors: THREATS.md B10.
+// TestHostileDescriptors.
 func TestHostileDescriptors(t *testing.T) {
 	h := begin(t, "")
 	c := h.dial("call")

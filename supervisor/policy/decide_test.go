@@ -103,7 +103,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// THREATS A7 and B4: what a grant is for is its scope, and nothing near it.
+// What a grant is for is its scope, and nothing near it.
 func TestGrants(t *testing.T) {
 	forPlan := func(g *Grant) {
 		g.Scope = Scope{Plan: "sha256:plan", Effect: NetConnect, Target: "api.example.com:443", Session: "s1"}
