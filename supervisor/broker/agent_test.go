@@ -252,7 +252,6 @@ func (h *host) agentAsks(calls ...map[string]any) []map[string]any {
 	return h.runAgent()
 }
 
-// TestAgentCannotWashLabels.
 func TestAgentCannotWashLabels(t *testing.T) {
 	h := withAgent(t, "[[workspace]]\nname = \"open\"\npath = \"DIR/work\"\nprivate = false\n[[workspace]]\nname = \"letters\"\npath = \"DIR/letters\"\n")
 	h.write("letters/one", "Dear Sir")

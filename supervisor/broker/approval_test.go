@@ -278,7 +278,6 @@ func TestFoldedCallsAreAnsweredTogether(t *testing.T) {
 	}
 }
 
-// TestRoles.
 func TestRoles(t *testing.T) {
 	const alice, bob, vera, nobody, agent = 4001, 4002, 4003, 4004, 4005
 	config := `
@@ -356,7 +355,6 @@ func TestQuorum(t *testing.T) {
 	}
 }
 
-// TestFlood.
 func TestFlood(t *testing.T) {
 	h := begin(t, "[approvals]\nburst = 3\nevery = \"1h\"\npending = 5\n")
 	c, people := h.dial("call"), h.watch(h.dial("approval"))

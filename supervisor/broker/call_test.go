@@ -137,7 +137,6 @@ func TestDescriptorsAreTheCalls(t *testing.T) {
 	}
 }
 
-// TestHostileDescriptors.
 func TestHostileDescriptors(t *testing.T) {
 	h := begin(t, "")
 	c := h.dial("call")

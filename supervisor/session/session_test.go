@@ -72,7 +72,6 @@ func TestUse(t *testing.T) {
 	}
 }
 
-// TestLabelsAreNotWashed.
 func TestLabelsAreNotWashed(t *testing.T) {
 	dir, c := filepath.Join(t.TempDir(), "sessions"), &clock{time.Unix(1e9, 0).UTC()}
 	s := open(t, dir, c)
