@@ -27,13 +27,16 @@
 // Where a person decides (effects.exec = "ask"), a command's name is looked up
 // once, when the plan is made, and an executable that others than root can
 // change or exchange is copied then: the question shows the copy's sha256, and
-// the copy is what the box has. A script's interpreter must be root's alone.
+// the copy is what the box has. A script's interpreter must be root's alone. A
+// script that is an argument of its interpreter is copied just so, and stands
+// in /script, not beside its like. Of other files that arguments name the
+// sha256 is shown, and they are compared right before the box gets its call.
 //
 // # Limits
 //
-// Other files of a workspace are not sealed, also not a script that is an
-// argument of its interpreter, or what a program loads; the facts say so. A
-// command that nobody was asked about is told by path, device, inode, size and
+// Files of a workspace are not sealed otherwise: not what a program loads, not
+// what it is told of within an option or a script's text, and a file that is
+// compared at the start can change after it; the facts say so. A command that nobody was asked about is told by path, device, inode, size and
 // change time, which are compared right before the box gets its call, and not
 // by the descriptor that is executed.
 package supervisor

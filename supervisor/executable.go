@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,9 +104,12 @@ func (v view) resolve(path string) (box, host string, ok bool, firm func() bool)
 		}
 		way = append(way, shownAt{next, source})
 		to, err := os.Readlink(source)
-		if err != nil {
+		if errors.Is(err, unix.EINVAL) { // no link
 			at = next
 			continue
+		}
+		if err != nil { // nothing there
+			return "", "", false, firm
 		}
 		if links++; links > maxLinks {
 			return "", "", false, firm
@@ -180,15 +184,9 @@ func (v view) search(argv0, dir string, env []string) found {
 		}
 	}
 	for _, c := range candidates {
-		box, host, ok, firm := v.resolve(c)
-		if !ok {
-			continue
+		if f, mode, ok := v.regular(c); ok && mode&0o111 != 0 {
+			return f
 		}
-		var st unix.Stat_t
-		if unix.Lstat(host, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-			continue
-		}
-		return found{Executable{Path: box, Host: host, Identity: identityOf(&st), Size: st.Size, Changed: st.Ctim.Nano()}, c, firm()}
 	}
 	return found{}
 }

@@ -32,6 +32,7 @@ func (p *Plan) facts() []Fact {
 		add("program", "runs from a sealed copy of %s", visible.Text(p.Sealed.From))
 		digest(p.Sealed.Digest)
 	}
+	p.fileFacts(add, digest)
 	if p.Skill != nil {
 		add("skill", "%s, from %s", visible.Text(p.Skill.Name), visible.Text(p.Skill.Source))
 		digest(p.Skill.Digest)
@@ -101,10 +102,11 @@ func (p *Plan) commandFacts(add adder) {
 // treeFacts says what of the host the box shows.
 func (p *Plan) treeFacts(add adder) {
 	mode := p.Profile.Profile.Workspace.Mode
-	const unsealed = "workspace files: they can change, and no digest has them"
+	const unsealed = "other workspace files: they can change, and no digest has them"
 	switch w := p.Workspace; {
 	case w == nil && mode != profiles.WorkspaceNone && p.Request.Trees != nil:
 		add("workspace", "the session's own, read and written at once, kept for its next call")
+		add("not sealed", unsealed)
 	case w == nil && mode == profiles.WorkspaceScratch:
 		add("workspace", "an empty one in memory, thrown away")
 	case w == nil:

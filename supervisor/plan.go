@@ -34,6 +34,9 @@ type Plan struct {
 	Sealed     *Sealed // copy that Executable is; nil: it is no copy
 	Request    Request
 
+	Interpreted *Sealed // copy of the script that an argument hands to an interpreter; nil: there is none
+	Named       []Named // files that the other arguments name, where a person is asked
+
 	Facts  []Fact
 	Digest string // "sha256:" and 64 hexadecimal digits
 }
@@ -71,9 +74,9 @@ func MakePlan(in Ingredients) (*Plan, error) {
 	}
 	p.Request.Args = slices.Clone(in.Request.Args)
 	p.Call.Dir = rootfs.TmpDir
-	for _, step := range []func(*Ingredients) error{p.limits, p.workspace, p.command, p.environment, p.layers, p.executable} {
+	for _, step := range []func(*Ingredients) error{p.limits, p.workspace, p.command, p.environment, p.layers, p.executable, p.arguments} {
 		if err := step(&in); err != nil {
-			return nil, err
+			return nil, errors.Join(err, p.Close())
 		}
 	}
 	p.Facts = p.facts()
@@ -290,6 +293,12 @@ func (p *Plan) digest() string {
 		s.add("executable", x.Path, x.Host)
 		s.numbers("executable-file", int64(x.Identity.Dev), int64(x.Identity.Ino), x.Size, x.Changed)
 	}
+	if i := p.Interpreted; i != nil {
+		s.add("script", i.From, i.Digest)
+	}
+	for _, n := range p.Named {
+		s.add("file", strconv.Itoa(n.Argument), n.Path, n.Digest)
+	}
 	s.add("session", p.Request.Session)
 	if t := p.Request.Trees; t != nil {
 		s.add("session-trees", t.Workspace, t.Tmp)
@@ -310,5 +319,5 @@ func (p *Plan) Verify() error {
 	if now := viewOf(&p.Spec).find(p.Call.Argv[0], p.Call.Dir, p.Call.Env); now != p.Executable {
 		return fmt.Errorf("%s is another file now than when the call was planned: ask again", p.programName())
 	}
-	return nil
+	return p.sameFiles()
 }

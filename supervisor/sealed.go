@@ -24,12 +24,12 @@ import (
 // execDir is where a sealed copy stands in the box.
 const execDir = "/exec"
 
-// maxSealed bounds, in bytes, an executable that is copied.
+// maxSealed bounds, in bytes, a file that is copied.
 const maxSealed = 64 << 20
 
-// Sealed is a copy of an executable that others than root could change
-// between the answer and the start, or even after it: the kernel opens a
-// script a second time for its interpreter.
+// Sealed is a copy of an executable, or of an interpreter's script, that
+// others than root could change between the answer and the start, or even
+// after it: the kernel opens a script a second time for its interpreter.
 type Sealed struct {
 	From   string // the file that was copied, as the box would see it
 	Digest string // of the copy: "sha256:" and 64 hexadecimal digits
@@ -39,9 +39,15 @@ type Sealed struct {
 	lock        *os.File
 }
 
-// remove takes the copy away. A box that was prepared keeps it mounted.
+// remove takes the copy away, if there is one. A box that was prepared keeps
+// it mounted.
 func (s *Sealed) remove() error {
-	return errors.Join(os.RemoveAll(filepath.Dir(s.file)), s.lock.Close())
+	if s == nil || s.lock == nil {
+		return nil
+	}
+	lock := s.lock
+	s.lock = nil
+	return errors.Join(os.RemoveAll(filepath.Dir(s.file)), lock.Close())
 }
 
 // vault is the directory of the copies. It is not in RunDir, which may well be
@@ -96,28 +102,18 @@ func (v vault) sweep() error {
 	return nil
 }
 
-// seal copies an executable to a file called name.
+// seal copies a file to one called name.
 func (v vault) seal(x Executable, name string) (*Sealed, error) {
 	fail := func(err error) (*Sealed, error) {
 		return nil, &runtime.Error{Step: runtime.StepSpec, Err: fmt.Errorf("%s can't be sealed for the question: %w", visible.Text(x.Path), bare(err))}
 	}
-	fd, err := unix.Openat2(unix.AT_FDCWD, x.Host, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	from, err := x.open()
 	if err != nil {
 		return fail(err)
 	}
-	from := os.NewFile(uintptr(fd), x.Host)
 	defer from.Close()
-	var st unix.Stat_t
-	switch err := fstat(from, &st); {
-	case err != nil:
-		return fail(err)
-	case st.Mode&unix.S_IFMT != unix.S_IFREG, identityOf(&st) != x.Identity:
-		return fail(errors.New("it was replaced just now"))
-	case st.Size > maxSealed:
-		return fail(fmt.Errorf("it has %d bytes and others than root can change it; up to %d bytes are copied: let root own it and the directories above it", st.Size, maxSealed))
+	if x.Size > maxSealed {
+		return fail(fmt.Errorf("it has %d bytes and others than root can change it; up to %d bytes are copied: let root own it and the directories above it", x.Size, maxSealed))
 	}
 	s, err := v.place(name)
 	if err != nil {
@@ -128,6 +124,26 @@ func (v vault) seal(x Executable, name string) (*Sealed, error) {
 		return fail(errors.Join(err, s.remove()))
 	}
 	return s, nil
+}
+
+// open opens the file that was found, and nothing that took its place.
+func (x *Executable) open() (*os.File, error) {
+	fd, err := unix.Openat2(unix.AT_FDCWD, x.Host, &unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), x.Host)
+	var st unix.Stat_t
+	if err = fstat(f, &st); err == nil && (st.Mode&unix.S_IFMT != unix.S_IFREG || identityOf(&st) != x.Identity) {
+		err = errors.New("it was replaced just now")
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // place makes the locked directory for a copy.
@@ -210,18 +226,15 @@ func (p *Plan) executable(in *Ingredients) error {
 	if found.firm {
 		return nil
 	}
-	name := filepath.Base(found.as)
-	if name == "." || name == ".." {
-		name = filepath.Base(found.Path)
-	}
+	name := found.name()
 	s, err := in.Vault.seal(found.Executable, name)
 	if err != nil {
 		return err
 	}
 	p.Sealed = s
 	if s.interpreter != "" && (s.interpreter[0] != '/' || !tree.search(s.interpreter, "/", nil).firm) {
-		return errors.Join(&runtime.Error{Step: runtime.StepSpec, Err: fmt.Errorf("%s can't be sealed for the question: its interpreter %s is not in the box or can be changed by others than root; name one that is root's, as /bin/sh",
-			visible.Text(found.Path), visible.Quote(s.interpreter))}, p.Close())
+		return &runtime.Error{Step: runtime.StepSpec, Err: fmt.Errorf("%s can't be sealed for the question: its interpreter %s is not in the box or can be changed by others than root; name one that is root's, as /bin/sh",
+			visible.Text(found.Path), visible.Quote(s.interpreter))}
 	}
 	p.Call.Argv[0] = execDir + "/" + name
 	p.Spec.Binds = append(p.Spec.Binds, rootfs.Bind{Source: s.file, Target: p.Call.Argv[0]})
@@ -229,15 +242,13 @@ func (p *Plan) executable(in *Ingredients) error {
 	return nil
 }
 
-// Close drops the plan: a sealed copy is removed. What was prepared from the
+// Close drops the plan: sealed copies are removed. What was prepared from the
 // plan stays whole. It may be called again.
 func (p *Plan) Close() error {
-	if p == nil || p.Sealed == nil || p.Sealed.lock == nil {
+	if p == nil {
 		return nil
 	}
-	err := p.Sealed.remove()
-	p.Sealed.lock = nil
-	return err
+	return errors.Join(p.Sealed.remove(), p.Interpreted.remove())
 }
 
 // programName is what the plan's program is called, for a message.
