@@ -141,7 +141,12 @@ func (b *Broker) changed(ctx context.Context, who client, from approval.Who, a a
 	if err != nil {
 		return nil, err
 	}
-	s := c.request
+	c.mu.Lock()
+	s, over := c.request, c.over
+	c.mu.Unlock()
+	if over {
+		return nil, failf(api.CodeOver, "call %s has ended", c.id)
+	}
 	if len(a.Args) > 0 {
 		s.Args = a.Args
 	}

@@ -328,6 +328,10 @@ func (b *Broker) carry(c *call, t *turn) {
 			v.Reason = result.Message
 		}
 	})
+	c.mu.Lock()
+	// Nobody needs these any more, and there may be thousands of calls that have ended.
+	c.plan, c.rules, c.request = nil, nil, api.Submit{}
+	c.mu.Unlock()
 	close(c.done)
 	b.calls.ended(c)
 }

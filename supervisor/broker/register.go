@@ -14,7 +14,7 @@ import (
 // maxEnded and spoolKeep bound what is kept of calls that have ended: how many
 // of them can be asked for, and how long what they wrote can.
 const (
-	maxEnded  = 10_000
+	maxEnded  = 4096
 	spoolKeep = 10 * time.Minute
 	maxSpools = 64
 )
@@ -61,9 +61,18 @@ func (r *register) ended(c *call) {
 		r.over = r.over[1:]
 	}
 	for len(r.kept) > maxSpools {
-		r.kept[0].streams.close()
-		r.kept = r.kept[1:]
+		r.drop()
 	}
+}
+
+// drop gives up what is kept of the call that ended first, but for its view.
+func (r *register) drop() {
+	c := r.kept[0]
+	r.kept = r.kept[1:]
+	c.streams.close()
+	c.mu.Lock()
+	c.facts = nil
+	c.mu.Unlock()
 }
 
 // tidy forgets what ended before keep, and output older than spoolKeep.
@@ -75,8 +84,7 @@ func (r *register) tidy(now time.Time, keep time.Duration) {
 		r.over = r.over[1:]
 	}
 	for len(r.kept) > 0 && now.Sub(r.kept[0].snapshot().Ended) > spoolKeep {
-		r.kept[0].streams.close()
-		r.kept = r.kept[1:]
+		r.drop()
 	}
 }
 
