@@ -109,6 +109,7 @@ func Checks(config supervisor.Config) []Check {
 		check{ClawsupGroup, "programs", programs(config)},
 		check{ClawsupGroup, "directories", directories(config)},
 		check{ClawsupGroup, "left over", leftOver(config)},
+		check{ClawsupGroup, "daemon", daemon(config)},
 		check{ClawsupGroup, "a box", box(config)},
 	)
 }
