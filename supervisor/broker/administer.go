@@ -47,6 +47,7 @@ func (b *Broker) state() api.Daemon {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d.Locked, d.LockedAt = b.locked, b.lockedAt
+	d.Notes = append(d.Notes, b.agentNotes...)
 	if b.logError != nil {
 		d.Notes = append(d.Notes, "receipts can't be written: "+b.logError.Error())
 	}

@@ -301,6 +301,23 @@ func TestAgentIsHeldToItsConfiguration(t *testing.T) {
 	}
 }
 
+func TestReloadTellsOfAgents(t *testing.T) {
+	h := withAgent(t, "", "stay").start()
+	admin := h.dial("admin")
+	if d := ask[api.Daemon](t, admin, api.Reload, api.Nothing{}); len(d.Notes) != 0 {
+		t.Errorf("nothing has changed: %v", d.Notes)
+	}
+	config := h.read("clawsup.toml")
+	h.write("clawsup.toml", strings.Replace(config, `"stay"`, `"polite"`, 1))
+	if d := ask[api.Daemon](t, admin, api.Reload, api.Nothing{}); len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "agent restart claw") {
+		t.Errorf("%v", d.Notes)
+	}
+	h.write("clawsup.toml", strings.Replace(config, `name = "claw"`, `name = "other"`, 1))
+	if d := ask[api.Daemon](t, admin, api.Reload, api.Nothing{}); len(d.Notes) != 2 {
+		t.Errorf("%v", d.Notes)
+	}
+}
+
 func TestLockdownEndsAgents(t *testing.T) {
 	h := withAgent(t, "", "stubborn")
 	h.start()

@@ -28,6 +28,7 @@ func (b *Broker) openAgents(ctx context.Context) error {
 	g := b.generation.Load()
 	locked := b.book.Locked() != nil
 	for _, c := range g.Config.Agents {
+		b.made[c.Name] = c
 		c.Autostart = c.Autostart && !locked
 		a, err := b.newAgent(g, &c)
 		if err != nil {
@@ -103,28 +104,30 @@ func (b *Broker) agentReceipt(r audit.Receipt) {
 	}
 }
 
-// reloadAgents makes agents of the new generation known. One whose section has
-// changed keeps running as it is; what is new counts after its next restart of
-// clawsupd, since its socket and its box were made for the old one.
+// reloadAgents notes which agents are not as a new generation has them. What
+// an agent may ask for is the new generation's at once; its socket and its box
+// were made by this process for the old one, and stay so until the next.
 func (b *Broker) reloadAgents(g *Generation) {
+	var notes []string
 	for _, a := range b.agentList() {
-		if g.agent(a.Name()) == nil {
-			logrus.WithField("agent", a.Name()).Warn("it is no longer configured: it may ask for nothing; restart clawsupd to end it")
+		switch c := g.agent(a.Name()); {
+		case c == nil:
+			notes = append(notes, fmt.Sprintf("agent %s is no longer configured and may ask for nothing: restart clawsupd to end it", a.Name()))
+		case !reflect.DeepEqual(*c, b.made[a.Name()]):
+			notes = append(notes, fmt.Sprintf("agent %s has changed in the configuration: restart clawsupd, then the agent (clawsup agent restart %s)", a.Name(), a.Name()))
 		}
 	}
-}
-
-// StopAgents has every agent end in its own time, which its stop timeout
-// bounds: for an end of this process after which nobody keeps them.
-func (b *Broker) StopAgents(ctx context.Context) error {
-	var all sync.WaitGroup
-	agents := b.agentList()
-	errs := make([]error, len(agents))
-	for i, a := range agents {
-		all.Go(func() { errs[i] = a.Stop(ctx) })
+	for _, c := range g.Config.Agents {
+		if _, ok := b.made[c.Name]; !ok {
+			notes = append(notes, fmt.Sprintf("agent %s is new in the configuration: restart clawsupd to start it", c.Name))
+		}
 	}
-	all.Wait()
-	return errors.Join(errs...)
+	for _, n := range notes {
+		logrus.Warn(n)
+	}
+	b.mu.Lock()
+	b.agentNotes = notes
+	b.mu.Unlock()
 }
 
 // agentList gives the agents by name.

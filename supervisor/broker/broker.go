@@ -53,6 +53,7 @@ type Broker struct {
 	calls      *register
 	relay      *relay.Helper
 	doors      []*door
+	made       map[string]supervisor.AgentConfig // of Open: what the agents were made from
 	generation atomic.Pointer[Generation]
 
 	ctx       context.Context // of all calls
@@ -63,12 +64,13 @@ type Broker struct {
 
 	reloading sync.Mutex // one reload, lockdown or unlock at a time
 
-	mu       sync.Mutex
-	agents   map[string]*agent.Agent // mu
-	skills   map[string]string       // mu; digests as they were last seen, by folder
-	logError error                   // mu; why the log could not be written the last time
-	locked   string                  // mu; why there is a lockdown; empty: there is none
-	lockedAt time.Time               // mu
+	mu         sync.Mutex
+	agents     map[string]*agent.Agent // mu
+	agentNotes []string                // mu; what a reload could not do to them
+	skills     map[string]string       // mu; digests as they were last seen, by folder
+	logError   error                   // mu; why the log could not be written the last time
+	locked     string                  // mu; why there is a lockdown; empty: there is none
+	lockedAt   time.Time               // mu
 }
 
 // Open makes everything ready and ends what a killed daemon left open. The
@@ -81,6 +83,7 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 	b := &Broker{
 		options: o, started: time.Now(), rates: newRates(), calls: newRegister(),
 		agents: map[string]*agent.Agent{}, skills: map[string]string{},
+		made: map[string]supervisor.AgentConfig{},
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	b.generation.Store(g)
