@@ -5,13 +5,13 @@ package broker
 import (
 	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/sirupsen/logrus"
 
