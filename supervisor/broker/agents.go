@@ -5,6 +5,7 @@ package broker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 
@@ -128,6 +130,19 @@ func (b *Broker) reloadAgents(g *Generation) {
 	b.mu.Lock()
 	b.agentNotes = notes
 	b.mu.Unlock()
+}
+
+// StopAgents has every agent end in its own time, which its stop timeout
+// bounds: for an end of this process after which nobody keeps them.
+func (b *Broker) StopAgents(ctx context.Context) error {
+	var all sync.WaitGroup
+	agents := b.agentList()
+	errs := make([]error, len(agents))
+	for i, a := range agents {
+		all.Go(func() { errs[i] = a.Stop(ctx) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // agentList gives the agents by name.

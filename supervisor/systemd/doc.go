@@ -13,7 +13,8 @@
 //	systemd.Ready("serving")
 //	for range time.Tick(every) { systemd.Alive() }
 //
-// A reload is Reloading, then Ready. An end is Stopping.
+// A reload is Reloading, then Ready. An end is Stopping; Ends tells whether
+// another start follows.
 //
 //	systemd.Store("agent-main", slot, control)   // kept while the service restarts
 //	systemd.Remove("agent-main")
@@ -35,7 +36,7 @@
 // # Sources
 //
 // sd_notify(3), sd_listen_fds(3), sd_pid_notify_with_fds(3), sd_watchdog_enabled(3),
-// systemd.service(5). The plain notifications and the watchdog are
-// go-systemd's. Its package for listening sockets links TLS, which root's
+// systemd.service(5), org.freedesktop.systemd1(5). The plain notifications, the
+// watchdog and the bus are go-systemd's. Its package for listening sockets links TLS, which root's
 // daemon does not, and it knows no descriptor store.
 package systemd
