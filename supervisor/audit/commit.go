@@ -29,6 +29,7 @@ type tail struct {
 	anchor  string   // path
 	key     ed25519.PrivateKey
 	limit   int64            // bytes after which a segment is full
+	since   uint64           // see Options
 	clock   func() time.Time // UTC, without a monotonic part
 	durable head
 

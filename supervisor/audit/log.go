@@ -17,6 +17,7 @@ type Options struct {
 	Anchor  string             // file outside Dir, in a folder that exists
 	Key     ed25519.PrivateKey // see LoadKey
 	Segment int64              // bytes after which a new segment begins; 0 is 64 MiB
+	Since   uint64             // Open checks the chain from the segment that holds this entry on; 0: from the anchor on
 }
 
 const (
@@ -50,7 +51,8 @@ type Pending struct {
 // Open opens the log, alone: it stays locked until Close or the end of the
 // process. It goes on where a crash stopped it and refuses, with an error that
 // wraps *Problem, a log whose end isn't what its anchor says. It checks what was
-// written since the anchor; Verify checks everything.
+// written since the anchor, and with Options.Since that what the anchor vouches
+// for is as it was, from there on; Verify checks everything.
 func Open(o Options) (*Log, error) {
 	if len(o.Key) != ed25519.PrivateKeySize {
 		return nil, errors.New("the log of receipts needs a key to sign with")

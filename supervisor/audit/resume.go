@@ -26,7 +26,7 @@ func resume(o Options) (*tail, []Receipt, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	t := &tail{dir: dir, anchor: o.Anchor, key: o.Key, limit: o.Segment, clock: wall}
+	t := &tail{dir: dir, anchor: o.Anchor, key: o.Key, limit: o.Segment, since: o.Since, clock: wall}
 	repairs, err := t.resume(o.Dir)
 	if err != nil {
 		t.close()
@@ -59,6 +59,11 @@ func (t *tail) resume(path string) ([]Receipt, error) {
 		return nil, &Problem{Fault: Edited, File: "anchor"}
 	}
 
+	if anchor != nil && t.since > 0 {
+		if err := chain(path, t.public(), t.since, anchor); err != nil {
+			return nil, err
+		}
+	}
 	from, offset := 0, int64(0)
 	if anchor != nil {
 		if from = slices.Index(firsts, anchor.Segment); from < 0 {

@@ -183,6 +183,45 @@ func TestVerifyTellsWhatWasDone(t *testing.T) {
 	}
 }
 
+// TestOpenFollowsTheChain: told from where, Open sees what was done to entries
+// that the anchor vouches for.
+func TestOpenFollowsTheChain(t *testing.T) {
+	unseen := map[string]bool{ // what hashes don't cover, and what an archive may have
+		"nothing": true, "older anchor": true, "signature edited": true, "file renamed": true, "segments joined": true,
+		"first missing": true, "half a line": true,
+	}
+	for _, tc := range tamperings {
+		tm := written(t, 1)
+		tc.do(tm, written(t, 2))
+		o := options(t)
+		o.Since = 1
+		tm.write(t, o.Dir)
+		if err := tm.anchor.replace(o.Anchor); err != nil {
+			t.Fatal(err)
+		}
+		l, err := Open(o)
+		var p *Problem
+		if unseen[tc.name] != (err == nil) || err != nil && !errors.As(err, &p) {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+		if err == nil {
+			closeLog(t, l)
+		} else if want := strings.SplitN(tc.want[len(tc.want)-1], ":", 2)[0]; len(tc.want) == 1 && p.Fault.String() != want && p.Fault != Edited {
+			t.Errorf("%s: %v, want %s", tc.name, p, want)
+		}
+	}
+	// Segments before are nobody's business.
+	tm := written(t, 1)
+	tm.text[0][1] = replace(tm.text[0][1], "allow", "deny")
+	o := options(t)
+	o.Since = 6
+	tm.write(t, o.Dir)
+	if err := tm.anchor.replace(o.Anchor); err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, open(t, o))
+}
+
 func TestWholeLogOfAnotherKey(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	written(t, 2).write(t, dir)

@@ -144,7 +144,16 @@ func (b *Broker) openLog(c *supervisor.Config) error {
 	if err != nil {
 		return fmt.Errorf("the key that signs receipts: %w", err)
 	}
-	b.log, err = audit.Open(audit.Options{Dir: c.Audit.Dir, Anchor: c.Audit.Anchor, Key: key, Segment: int64(c.Audit.Segment)})
+	at, err := readPlace(c.StateDir)
+	if err != nil {
+		return err
+	}
+	b.log, err = audit.Open(audit.Options{Dir: c.Audit.Dir, Anchor: c.Audit.Anchor, Key: key, Segment: int64(c.Audit.Segment), Since: at.From})
+	var wrong *audit.Problem
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("%w\nnothing runs on a log that isn't whole: 'clawsup audit verify' tells all that is wrong with it; to go on with a new one, move %s and %s away, and keep them",
+			err, c.Audit.Dir, c.Audit.Anchor)
+	}
 	if err != nil {
 		return fmt.Errorf("the log of receipts: %w", err)
 	}

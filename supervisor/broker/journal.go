@@ -29,8 +29,17 @@ type place struct {
 	From uint64 `json:"from"` // sequence number of the first receipt that still matters
 }
 
-func (b *Broker) placeFile() string {
-	return filepath.Join(b.supervisor.Config.StateDir, "calls.json")
+func placeFile(stateDir string) string { return filepath.Join(stateDir, "calls.json") }
+
+// readPlace gives the record, or the log's beginning where there is none.
+func readPlace(stateDir string) (place, error) {
+	var at place
+	err := record.Read(placeFile(stateDir), &at)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	at.From = max(at.From, 1)
+	return at, err
 }
 
 // past is a call as the log knows it.
@@ -43,14 +52,13 @@ type past struct {
 // daemon left, and makes those that ended lately known again, so that a caller
 // who lost its connection finds its call, and never has it run twice.
 func (b *Broker) replay(ctx context.Context, keep time.Duration) error {
-	var at place
-	err := record.Read(b.placeFile(), &at)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	at, err := readPlace(b.supervisor.Config.StateDir)
+	if err != nil {
 		return err
 	}
 	calls := map[string]*past{}
 	var order []string
-	for r, err := range audit.Read(b.auditDir(), max(at.From, 1)) {
+	for r, err := range audit.Read(b.auditDir(), at.From) {
 		if err != nil {
 			return err
 		}
@@ -99,7 +107,7 @@ func (b *Broker) checkpoint() error {
 		return nil
 	}
 	b.noted = from
-	return record.Write(b.placeFile(), place{from})
+	return record.Write(placeFile(b.supervisor.Config.StateDir), place{from})
 }
 
 // closeLeft writes the outcome of a call that a dead daemon left.
