@@ -273,6 +273,8 @@ def c(function, *args):
 
 def overwrite(path):
     with open(path, "ab") as f:
+        if stat.S_ISCHR(os.fstat(f.fileno()).st_mode):
+            raise Refused("it is masked")  # by /dev/null, which takes everything
         f.write(b"\n# hostile\n")
     return "wrote " + path
 
