@@ -2,7 +2,7 @@
 #
 # On a Debian machine, as root, from a bare clone, two commands do everything:
 #
-#	make demo	install what is needed, build, run a skill in the box
+#	make demo	install what is needed, build, have an agent ask
 #	make test	the same, then every test
 #
 # `make help` lists the rest.
@@ -88,7 +88,7 @@ uninstall: ## remove what install put there
 	rm -rf '$(DESTDIR)$(PREFIX)/lib/clawsup' '$(DESTDIR)$(PREFIX)/share/clawsup'
 
 .PHONY: demo
-demo: build ## run a skill in the box after showing its plan, then hostile ones
+demo: build ## an agent asks, you answer; then it is hostile, and so are skills
 	@packaging/deps $(DEPS_DEMO)
 	@packaging/demo
 

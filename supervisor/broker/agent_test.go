@@ -301,6 +301,31 @@ func TestAgentIsHeldToItsConfiguration(t *testing.T) {
 	}
 }
 
+// TestRemovedAgentMayAskForNothing: its box and its socket are there until the
+// daemon ends, and its rights are not.
+func TestRemovedAgentMayAskForNothing(t *testing.T) {
+	const workspace = "[[workspace]]\nname = \"main\"\npath = \"DIR/work\"\n"
+	h := withAgent(t, workspace)
+	h.write("programs/script.py", script)
+	text := `[{"args": ["touch", "/workspace/canary"], "profile": "rw", "workspace": "main"}, {"args": ["true"], "profile": "rw"}]`
+	h.setAgent([]string{"/usr/bin/python3", "-c", "import sys, time, os\nwhile not os.path.exists('" + h.dir + "/programs/go'): time.sleep(.01)\nexec(open('" + h.dir + "/programs/script.py').read())", text}, workspace)
+	h.start()
+	admin := h.dial("admin")
+	ask[api.Agent](t, admin, api.AgentStart, api.AgentRef{})
+	h.configure(workspace)
+	ask[api.Daemon](t, admin, api.Reload, api.Nothing{})
+	h.write("programs/go", "")
+	lines := h.agentSaid(func(a api.Agent) bool { return a.State == "stopped" || a.State == "failed" })
+	if len(lines) != 2 || h.ran() {
+		t.Fatalf("%v", lines)
+	}
+	for i, line := range lines {
+		if line["code"] != float64(api.CodeDenied) {
+			t.Errorf("call %d: %v", i, line)
+		}
+	}
+}
+
 func TestReloadTellsOfAgents(t *testing.T) {
 	h := withAgent(t, "", "stay").start()
 	admin := h.dial("admin")

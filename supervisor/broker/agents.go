@@ -165,7 +165,7 @@ func (b *Broker) agentNamed(name string) (*agent.Agent, error) {
 	}
 	switch {
 	case len(list) == 0:
-		return nil, failf(api.CodeNotFound, "no agent is configured: see [agent] in 'man clawsup.toml' or docs/reference.md")
+		return nil, failf(api.CodeNotFound, "no agent is configured: see [agent] in docs/reference.md")
 	case name == "":
 		return nil, failf(api.CodeParams, "there are %d agents; name one", len(list))
 	}

@@ -3,6 +3,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -198,6 +199,9 @@ func (b *Broker) accept(o owner, s api.Submit, files []*os.File) (_ *call, known
 		}
 	}
 	gen := b.generation.Load()
+	if o.agent != "" && gen.agent(o.agent) == nil {
+		return nil, false, failf(api.CodeDenied, "agent %s is not configured any more, and may ask for nothing", o.agent)
+	}
 	c := &call{
 		id: mint("c-"), owner: o, request: s, mark: fingerprint(s), command: command(&s), gen: gen,
 		done: make(chan struct{}), next: make(chan change, 1), changed: make(chan struct{}),
@@ -622,8 +626,9 @@ func (b *Broker) ask(c *call, verdict policy.Verdict) *runtime.Result {
 			r := supervisor.StoppedResult(c.plan, context.Cause(c.ctx))
 			return &r
 		case answer.State == approval.Allowed:
-			c.update(func(v *api.Call) { v.Decision, v.Grant = string(profiles.Allow), answer.Grant })
-			if err := b.allowed(c, "ticket "+ticket+": "+given(answer.Answers)); err != nil {
+			rule := "ticket " + ticket + ": " + given(answer.Answers)
+			c.update(func(v *api.Call) { v.Decision, v.Grant, v.Rule = string(profiles.Allow), answer.Grant, rule })
+			if err := b.allowed(c, rule); err != nil {
 				r := supervisor.Failed(err, c.plan)
 				return &r
 			}
@@ -637,7 +642,7 @@ func (b *Broker) ask(c *call, verdict policy.Verdict) *runtime.Result {
 			c.planned(other.plan, other.rules)
 			ticket = other.ticket
 		default:
-			return no("ticket "+ticket+": "+string(answer.State), answer.Reason)
+			return no("ticket "+ticket+": "+string(answer.State), cmp.Or(answer.Reason, "ticket "+ticket+" is "+string(answer.State)+", and no reason was given"))
 		}
 	}
 }

@@ -25,7 +25,8 @@
 //
 // # What is durable when
 //
-// A question is in its file and in the log before anybody is asked. A yes is
+// A question is in its file before anybody is asked, and in the log before an
+// answer to it is acted on. A yes is
 // in the log before a box that can write anything that stays is started; for
 // one that can't, the disk works while the box is made. The outcome is in the
 // log before the caller gets its answer. If the log can't be written, nothing

@@ -96,7 +96,11 @@ func (g *Generation) agent(name string) *supervisor.AgentConfig {
 // profile gives what a caller may run under: root any profile, also by its
 // path, an agent those that it was given.
 func (g *Generation) profile(agent, name string) (*profiles.Loaded, error) {
-	if a := g.agent(agent); a != nil {
+	a := g.agent(agent)
+	if agent != "" && a == nil {
+		return nil, refusef("agent %s is not configured any more, and may ask for nothing", agent)
+	}
+	if a != nil {
 		if name == "" && len(a.CallProfiles) > 0 {
 			name = a.CallProfiles[0]
 		}
@@ -129,7 +133,7 @@ func (g *Generation) workspace(agent, name string) (tree, error) {
 		if w.Name != name && w.Path != name {
 			continue
 		}
-		if a != nil && len(a.Workspaces) > 0 && !slices.Contains(a.Workspaces, w.Name) {
+		if agent != "" && (a == nil || len(a.Workspaces) > 0 && !slices.Contains(a.Workspaces, w.Name)) {
 			break
 		}
 		return tree{w.Path, w.Private}, nil

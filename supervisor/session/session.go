@@ -424,15 +424,15 @@ func (s *Store) List() []Session {
 	return list
 }
 
-// Find gives a session by its id, a beginning of it, or its name, if that
-// means one alone.
+// Find gives a session by its id, a beginning of it, or its name, as
+// AGENT/NAME too, if that means one alone.
 func (s *Store) Find(ref string) (Session, error) {
 	var found []Session
 	for _, one := range s.List() {
 		if one.ID == ref {
 			return one, nil
 		}
-		if one.Name == ref || len(ref) >= 4 && strings.HasPrefix(one.ID, ref) {
+		if one.Name == ref || one.Owner.Agent+"/"+one.Name == ref || len(ref) >= 4 && strings.HasPrefix(one.ID, ref) {
 			found = append(found, one)
 		}
 	}

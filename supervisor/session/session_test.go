@@ -200,7 +200,7 @@ func TestFind(t *testing.T) {
 	a, _ := s.Use(Owner{Agent: "claw"}, "a")
 	_, _ = s.Use(Owner{UID: 1}, "b")
 	_, _ = s.Use(Owner{UID: 2}, "b")
-	for _, ref := range []string{a.ID, a.ID[:6], "a"} {
+	for _, ref := range []string{a.ID, a.ID[:6], "a", "claw/a"} {
 		if got, err := s.Find(ref); err != nil || got.ID != a.ID {
 			t.Errorf("%s: %+v %v", ref, got, err)
 		}
