@@ -186,7 +186,11 @@ func TestCopyWhileLinksAreSwappedIn(t *testing.T) {
 		}
 	}()
 	defer func() { close(stop); <-stopped }()
-	for range 40 {
+	rounds := 40
+	if testing.Short() {
+		rounds = 8
+	}
+	for range rounds {
 		draft, err := shelf.Copy(context.Background(), state, wide)
 		must(t, err)
 		err = filepath.WalkDir(filepath.Join(shelf.dir, draft.name), func(path string, d fs.DirEntry, err error) error {
@@ -241,7 +245,10 @@ func TestBounds(t *testing.T) {
 
 func TestManyNames(t *testing.T) {
 	shelf, state := place(t)
-	const many = 100_000
+	many := 100_000
+	if testing.Short() {
+		many = 10_000
+	}
 	dir, err := unix.Open(state, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	must(t, err)
 	defer unix.Close(dir)
@@ -281,7 +288,11 @@ func nest(t *testing.T, dir string, levels int) {
 
 func TestDeepDirectories(t *testing.T) {
 	shelf, state := place(t)
-	nest(t, state, 30_000)
+	levels := 30_000
+	if testing.Short() {
+		levels = 5_000
+	}
+	nest(t, state, levels)
 	write(t, filepath.Join(state, "beside"), "text")
 	first := take(t, shelf, state, Start)
 	if first.Count.Deep != 1 || first.Count.Entries != MaxDepth {
