@@ -173,6 +173,7 @@ func TestWithoutSystemd(t *testing.T) {
 		func() (bool, error) { return Store("a", os.Stdin) },
 		func() (bool, error) { return Remove("a") },
 		func() (bool, error) { return Synchronise(time.Minute) },
+		func() (bool, error) { return Ends(t.Context()) },
 	} {
 		if told, err := tell(); told || err != nil {
 			t.Errorf("%d: %v, %v", i, told, err)
