@@ -112,15 +112,15 @@ type daemon struct {
 // start starts one and returns when it says that it is ready.
 func (s *site) start() *daemon {
 	s.t.Helper()
-	d := s.launch()
+	d := s.launch(programs + "/clawsupd")
 	d.await("ready: ")
 	return d
 }
 
-// launch starts one, and ends it with the test.
-func (s *site) launch() *daemon {
+// launch starts a program as one, and ends it with the test.
+func (s *site) launch(program string) *daemon {
 	s.t.Helper()
-	c := exec.Command(programs+"/clawsupd", "--config", s.dir+"/clawsup.toml")
+	c := exec.Command(program, "--config", s.dir+"/clawsup.toml")
 	r, w, err := os.Pipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -253,7 +253,7 @@ func TestBadConfigurationIsNotRestarted(t *testing.T) {
 func TestSignals(t *testing.T) {
 	s := newSite(t, "")
 	d := s.start()
-	second := s.launch()
+	second := s.launch(programs + "/clawsupd")
 	if err := <-second.ended; err == nil {
 		t.Error("a second daemon in the same place started")
 	} else {
