@@ -13,7 +13,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/rootfs"
+	"github.com/clawsup/clawsup/runtime/wire"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -40,20 +42,23 @@ type Named struct {
 	Digest   string // "sha256:" and 64 hexadecimal digits; empty: beyond the bounds, and nobody looks
 }
 
-// interpreters are programs, without their version, whose first argument that
-// is no option is a program too.
-var interpreters = setOf("ash", "awk", "bash", "bun", "dash", "deno", "fish", "gawk", "guile", "java", "julia", "ksh", "lua", "luajit",
-	"mawk", "mksh", "node", "nodejs", "perl", "php", "pypy", "python", "Rscript", "ruby", "sh", "tclsh", "ts-node", "tsx", "zsh")
+// interpreters are programs, without their version, that take a file as a
+// program, with the letters of those options before it that take nothing
+// themselves. With any other option what follows may be anything: a program's
+// text, say, and a file of that name is none of it.
+var interpreters = map[string]string{
+	"ash": shellLetters, "bash": shellLetters, "dash": shellLetters, "ksh": shellLetters, "mksh": shellLetters, "sh": shellLetters, "zsh": shellLetters,
+	"python": "bBdEiIOPqSuvx", "pypy": "bBdEiIOPqSuvx",
+	"perl": "cTtuUvWwX", "ruby": "dvw", "php": "nq", "lua": "i", "luajit": "i",
+	"node": "", "nodejs": "", "tclsh": "", "Rscript": "",
+}
+
+const shellLetters = "aefhilnpuvxBCE"
 
 // launchers are programs that start the one that a later argument names.
-var launchers = setOf("busybox", "chrt", "env", "ionice", "nice", "nohup", "setsid", "stdbuf", "taskset", "time", "timeout", "toybox")
-
-func setOf(names ...string) map[string]bool {
-	set := map[string]bool{}
-	for _, n := range names {
-		set[n] = true
-	}
-	return set
+var launchers = map[string]bool{
+	"busybox": true, "chrt": true, "env": true, "ionice": true, "nice": true, "nohup": true, "setsid": true,
+	"stdbuf": true, "taskset": true, "time": true, "timeout": true, "toybox": true,
 }
 
 // program is a path's last name without the version behind it.
@@ -63,35 +68,71 @@ func program(path string) string { return strings.TrimRight(filepath.Base(path),
 // form of the command tells: 0 if none does.
 func (p *Plan) script() int {
 	argv := p.Call.Argv
-	from := 1
-	if !interpreters[program(argv[0])] && !interpreters[program(p.Executable.Path)] {
-		if !launchers[program(argv[0])] {
-			return 0
+	at := 0
+	if launchers[program(argv[0])] {
+		for at < len(argv) && !isInterpreter(argv[at]) {
+			at++
 		}
-		for from < len(argv) && !interpreters[program(argv[from])] {
-			from++
-		}
-		from++
 	}
-	for ; from < len(argv); from++ {
-		if !strings.HasPrefix(argv[from], "-") {
-			return from
+	if at == len(argv) {
+		return 0
+	}
+	letters, ok := interpreters[program(argv[at])]
+	if !ok && at == 0 {
+		letters, ok = interpreters[program(p.Executable.Path)]
+	}
+	if !ok {
+		return 0
+	}
+	for i, a := range argv[at+1:] {
+		options, isOption := strings.CutPrefix(a, "-")
+		switch {
+		case !isOption:
+			return at + 1 + i
+		case a == "--" && at+2+i < len(argv):
+			return at + 2 + i
+		case options == "" || strings.Trim(options, letters) != "":
+			return 0
 		}
 	}
 	return 0
 }
 
+func isInterpreter(argument string) bool {
+	_, ok := interpreters[program(argument)]
+	return ok
+}
+
 // named gives the file that an argument names, with ok if it is a regular one
 // that others than root can change or exchange.
 func (v view) named(argument, dir string) (f found, ok bool) {
-	if argument == "" || len(argument) >= maxPath {
+	path, ok := absolute(argument, dir)
+	if !ok {
 		return found{}, false
 	}
-	if !strings.HasPrefix(argument, "/") {
-		argument = dir + "/" + argument
-	}
-	f, _, ok = v.regular(argument)
+	f, _, ok = v.regular(path)
 	return f, ok && !f.firm && !strings.HasPrefix(f.Path, rootfs.SkillDir+"/")
+}
+
+// absolute is where a path leads from the working directory; not ok: nowhere.
+func absolute(path, dir string) (string, bool) {
+	if path == "" || len(path) >= maxPath {
+		return "", false
+	}
+	if !strings.HasPrefix(path, "/") {
+		path = dir + "/" + path
+	}
+	return path, true
+}
+
+// settled reports whether others than root have no part in what is at a path.
+func (v view) settled(argument, dir string) bool {
+	path, ok := absolute(argument, dir)
+	if !ok {
+		return true
+	}
+	at, _, _, firm := v.resolve(path)
+	return firm() || strings.HasPrefix(at, rootfs.SkillDir+"/")
 }
 
 // arguments looks at the files that the arguments name, where a person is
@@ -108,6 +149,9 @@ func (p *Plan) arguments(in *Ingredients) error {
 			continue
 		}
 		f, ok := tree.named(a, p.Call.Dir)
+		if !ok && i == script && !tree.settled(a, p.Call.Dir) {
+			return &runtime.Error{Step: wire.StepLookup, Err: fmt.Errorf("argument %d: %s is no file in the box that could be sealed for the question, and could become one: name a script that is there", i, visible.Quote(a))}
+		}
 		if !ok {
 			continue
 		}

@@ -18,7 +18,17 @@ func TestWhichArgumentIsAScript(t *testing.T) {
 		"python3 x.py":               1,
 		"python3.11 -u x.py out":     2,
 		"/usr/bin/sh x.sh":           1,
-		"sh -c x":                    2, // a command's text; no file has that name
+		"sh -c x":                    0, // a command's text, whatever files there are
+		"sh -ec x":                   0,
+		"sh -o errexit x":            0,
+		"sh -s x":                    0,
+		"sh - x":                     0,
+		"sh --":                      0,
+		"python3 -m x":               0,
+		"python3 -W ignore x":        0,
+		"perl -ne x":                 0,
+		"node --eval x":              0,
+		"node x":                     1,
 		"sh -- x.sh":                 2,
 		"env -i A=1 python3 x.py":    4,
 		"timeout 9 perl -w x.pl":     4,
@@ -30,7 +40,8 @@ func TestWhichArgumentIsAScript(t *testing.T) {
 		"sh -e":                      0,
 		"env sh":                     0,
 		"nohup":                      0,
-		"awk -f x.awk data":          2,
+		"awk 1 data":                 0,
+		"env -u A B=sh ls x":         0,
 		"/workspace/py3.12 x":        0,
 		"lua5.4 x.lua":               1,
 		"busybox ash /workspace/x y": 2,
@@ -103,6 +114,38 @@ func TestScriptIsSealed(t *testing.T) {
 	}
 }
 
+// TestScriptToCome: what isn't there yet could be anything by then.
+func TestScriptToCome(t *testing.T) {
+	for name, c := range map[string]struct {
+		argv []string
+		do   func(dir string) error
+		ok   bool
+	}{
+		"missing":         {[]string{"sh", "x"}, func(string) error { return nil }, false},
+		"a dangling link": {[]string{"sh", "x"}, func(dir string) error { return os.Symlink("y", dir+"/x") }, false},
+		"a FIFO":          {[]string{"sh", "x"}, func(dir string) error { return unix.Mkfifo(dir+"/x", 0o644) }, false},
+		"a directory":     {[]string{"python3", "."}, func(string) error { return nil }, false},
+		"missing, root's": {[]string{"sh", "/usr/bin/no-such"}, func(string) error { return nil }, true},
+		"a device":        {[]string{"sh", "/dev/stdin"}, func(string) error { return nil }, true},
+		"a text":          {[]string{"sh", "-c", "ls"}, func(dir string) error { return os.WriteFile(dir+"/ls", []byte("evil"), 0o755) }, true},
+	} {
+		in, dir := naming(t, c.argv...)
+		if err := c.do(dir); err != nil {
+			t.Fatal(err)
+		}
+		p, err := MakePlan(in)
+		switch {
+		case c.ok != (err == nil):
+			t.Errorf("%s: %v", name, err)
+		case err == nil && (p.Interpreted != nil || p.Call.Argv[len(c.argv)-1] != c.argv[len(c.argv)-1]):
+			t.Errorf("%s: %q", name, p.Call.Argv)
+		}
+		if n := in.Vault.count(t); n != 0 {
+			t.Errorf("%s: %d copies are left", name, n)
+		}
+	}
+}
+
 func TestNamedFilesAreCompared(t *testing.T) {
 	for name, change := range map[string]func(file string) error{
 		"edited":            func(f string) error { return os.WriteFile(f, []byte("echo EVIL\n"), 0o755) },
@@ -162,6 +205,28 @@ func TestNamedFilesAreBounded(t *testing.T) {
 		t.Errorf("%d files, %d read\n%s", len(p.Named), read, p.question())
 	}
 	if err := p.Verify(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestVaultIsBounded: many questions about large scripts don't fill the disk.
+func TestVaultIsBounded(t *testing.T) {
+	in, dir := naming(t, "sh", "tool")
+	if err := os.Truncate(filepath.Join(dir, "tool"), maxSealed); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(in.Vault.dir, "other") // of another plan
+	if err := cmpOr(os.MkdirAll(other, 0o700), os.WriteFile(other+"/copy", nil, 0o600), os.Truncate(other+"/copy", maxVault-maxSealed)); err != nil {
+		t.Fatal(err)
+	}
+	p := makePlan(t, in)
+	if p, err := MakePlan(in); err == nil || !strings.Contains(err.Error(), "answered first") || p != nil {
+		t.Errorf("%v", err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := makePlan(t, in).Close(); err != nil {
 		t.Error(err)
 	}
 }

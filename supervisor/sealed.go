@@ -27,6 +27,10 @@ const execDir = "/exec"
 // maxSealed bounds, in bytes, a file that is copied.
 const maxSealed = 64 << 20
 
+// maxVault bounds, in bytes, all copies together: one waits as long as people
+// think, and the disk may be the log's.
+const maxVault = 512 << 20
+
 // Sealed is a copy of an executable, or of an interpreter's script, that
 // others than root could change between the answer and the start, or even
 // after it: the kernel opens a script a second time for its interpreter.
@@ -115,7 +119,7 @@ func (v vault) seal(x Executable, name string) (*Sealed, error) {
 	if x.Size > maxSealed {
 		return fail(fmt.Errorf("it has %d bytes and others than root can change it; up to %d bytes are copied: let root own it and the directories above it", x.Size, maxSealed))
 	}
-	s, err := v.place(name)
+	s, err := v.place(name, x.Size)
 	if err != nil {
 		return fail(err)
 	}
@@ -146,13 +150,20 @@ func (x *Executable) open() (*os.File, error) {
 	return f, nil
 }
 
-// place makes the locked directory for a copy.
-func (v vault) place(name string) (*Sealed, error) {
+// place makes the locked directory for a copy, with a file of its size.
+func (v vault) place(name string, size int64) (*Sealed, error) {
 	all, err := v.open()
 	if err != nil {
 		return nil, err
 	}
 	defer all.Close()
+	used, err := v.used()
+	if err != nil {
+		return nil, err
+	}
+	if used+size > maxVault {
+		return nil, fmt.Errorf("the copies that wait for answers have %d bytes already, and it has %d; all together have at most %d: let some be answered first", used, size, maxVault)
+	}
 	dir, err := os.MkdirTemp(v.dir, "")
 	if err != nil {
 		return nil, err
@@ -161,12 +172,34 @@ func (v vault) place(name string) (*Sealed, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return &Sealed{file: filepath.Join(dir, name), lock: lock}, nil
+	s := &Sealed{file: filepath.Join(dir, name), lock: lock}
+	f, err := os.OpenFile(s.file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err == nil {
+		err = errors.Join(f.Truncate(size), f.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.remove())
+	}
+	return s, nil
+}
+
+// used is how many bytes the copies have.
+func (v vault) used() (n int64, err error) {
+	dirs, err := os.ReadDir(v.dir)
+	for _, dir := range dirs {
+		files, _ := os.ReadDir(filepath.Join(v.dir, dir.Name())) // or it was removed just now
+		for _, f := range files {
+			if info, err := f.Info(); err == nil {
+				n += info.Size()
+			}
+		}
+	}
+	return n, err
 }
 
 // fill writes the copy.
 func (s *Sealed) fill(from io.Reader) error {
-	to, err := os.OpenFile(s.file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	to, err := os.OpenFile(s.file, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -182,7 +215,7 @@ func (s *Sealed) fill(from io.Reader) error {
 	}
 	s.Digest = "sha256:" + hex.EncodeToString(sum.Sum(nil))
 	s.interpreter = interpreter(begin)
-	return to.Chmod(0o755) // past the umask
+	return errors.Join(to.Truncate(n), to.Chmod(0o755)) // past the umask
 }
 
 // head keeps the beginning of what is written to it, as much as the kernel

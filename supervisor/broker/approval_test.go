@@ -187,7 +187,7 @@ func TestGrants(t *testing.T) {
 		"another session":            func(s *api.Submit) { s.Session = "other" },
 		"no session":                 func(s *api.Submit) { s.Session = "" },
 		"a command beside the skill": func(s *api.Submit) { s.Args = args("touch", "/workspace/canary2") },
-		"a raw command":              func(s *api.Submit) { s.Skill, s.Args = "", args("sh", script) },
+		"a raw command":              func(s *api.Submit) { s.Skill, s.Args = "", args("cat", script) },
 	} {
 		other := s
 		change(&other)
