@@ -289,6 +289,63 @@ func TestHostileInspect(t *testing.T) {
 	}
 }
 
+// TestHostileEgress: THREATS.md H and B9. A clawsup-egress that spins, floods or
+// dies publishes nothing, and neither the agent nor calls suffer.
+func TestHostileEgress(t *testing.T) {
+	if goruntime.GOARCH != "amd64" {
+		t.Skip("the programs are of x86-64")
+	}
+	write := []byte{0xb8, 1, 0, 0, 0, 0xbf, 0, 0, 0, 0, 0xbe, 0, 0, 0x40, 0, 0xba, 0, 0x10, 0, 0, 0x0f, 0x05} // write(fd, 0x400000, 4096)
+	onto := func(fd byte) []byte {
+		code := append(bytes.Clone(write), 0xeb, byte(-(len(write)+2)&0xff)) // for ever
+		code[6] = fd
+		return code
+	}
+	for name, code := range map[string][]byte{
+		"spins":                {0xeb, 0xfe},
+		"floods its log":       onto(2),
+		"floods its socket":    onto(3),
+		"dies at once":         {0x0f, 0x0b},
+		"ends without a word":  {0xb8, 231, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05},
+		"is no program at all": []byte("#!"),
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := l.Addr().String()
+		_ = l.Close()
+		h := withAgent(t, fmt.Sprintf("publish = [%q]\n", at), "serve", "--listen", at)
+		h.write("clawsup.toml", strings.Replace(h.read("clawsup.toml"), programs+"/clawsup-egress", h.tiny("egress", code...), 1))
+		h.start()
+		admin := h.dial("admin")
+		ask[api.Agent](t, admin, api.AgentStart, api.AgentRef{})
+		lines := h.agentSaid(func(a api.Agent) bool { return a.State == "running" || a.State == "ready" })
+		until(t, "the agent serves", func() bool {
+			lines = h.agentSaid(func(api.Agent) bool { return true })
+			return len(lines) > 0
+		})
+		if c, err := net.DialTimeout("tcp", at, patience); err == nil {
+			_ = c.SetDeadline(time.Now().Add(time.Second))
+			fmt.Fprintf(c, "GET /readyz HTTP/1.1\r\n\r\n")
+			if text, _ := io.ReadAll(c); strings.Contains(string(text), "ok") {
+				t.Errorf("%s: it was answered: %q", name, text)
+			}
+			_ = c.Close()
+		}
+		h.runs("with a clawsup-egress that " + name)
+		for _, file := range []string{"log.0", "log.1"} {
+			if info, err := os.Stat(h.dir + "/run/egress/" + file); err == nil && info.Size() > 64<<10 {
+				t.Errorf("%s: it wrote %d bytes", name, info.Size())
+			}
+		}
+		if a := ask[[]api.Agent](t, admin, api.AgentStatus, api.AgentRef{})[0]; a.Restarts != 0 || a.State != "running" && a.State != "ready" {
+			t.Errorf("%s: the agent is %+v", name, a)
+		}
+		h.stop()
+	}
+}
+
 // resign puts an entry that was changed back into the log's last segment as if
 // it had always been so: with the key, which root has.
 func (h *host) resign(change func(line string) string) {
