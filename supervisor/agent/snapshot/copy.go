@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/profiles"
+	"github.com/clawsup/clawsup/supervisor/tree"
 )
 
 // BoundError says which bound a tree is over.
@@ -25,8 +26,8 @@ func (e *BoundError) Error() string {
 	return text
 }
 
-// tree is a copy that is being made.
-type tree struct {
+// copier is a copy that is being made.
+type copier struct {
 	ctx    context.Context
 	bounds Bounds
 	count  Count
@@ -38,7 +39,7 @@ type tree struct {
 // which is root's own and which nobody else can reach, and then gives to the
 // owner, mode and time of from. from may be anybody's.
 func copyTree(ctx context.Context, from, to int, bounds Bounds) (Count, error) {
-	t := &tree{ctx: ctx, bounds: bounds}
+	t := &copier{ctx: ctx, bounds: bounds}
 	err := t.directory(from, to, 0)
 	return t.count, err
 }
@@ -51,19 +52,19 @@ func Measure(ctx context.Context, state string, bounds Bounds) (Count, error) {
 		return Count{}, err
 	}
 	defer unix.Close(fd)
-	t := &tree{ctx: ctx, bounds: bounds, dry: true}
+	t := &copier{ctx: ctx, bounds: bounds, dry: true}
 	err = t.directory(fd, -1, 0)
 	return t.count, err
 }
 
 // directory copies the entries, and last of all the directory's own facts: to
 // stays root's until everything in it is there.
-func (t *tree) directory(from, to, depth int) error {
+func (t *copier) directory(from, to, depth int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(from, &st); err != nil {
 		return fmt.Errorf("fstat: %w", err)
 	}
-	err := each(from, func(name string) error { return t.entry(from, to, name, depth) })
+	err := tree.Each(from, func(name string) error { return t.entry(from, to, name, depth) })
 	if errors.Is(err, os.ErrNotExist) { // removed while it was read
 		t.count.Gone++
 		err = nil
@@ -75,11 +76,11 @@ func (t *tree) directory(from, to, depth int) error {
 }
 
 // entry copies one name.
-func (t *tree) entry(from, to int, name string, depth int) error {
+func (t *copier) entry(from, to int, name string, depth int) error {
 	if err := t.ctx.Err(); err != nil {
 		return err
 	}
-	fd, err := unix.Openat2(from, name, beneath(unix.O_PATH|unix.O_NOFOLLOW))
+	fd, err := unix.Openat2(from, name, tree.Beneath(unix.O_PATH|unix.O_NOFOLLOW))
 	switch {
 	case errors.Is(err, unix.EXDEV):
 		t.count.Mounted++
@@ -122,7 +123,7 @@ func (t *tree) entry(from, to int, name string, depth int) error {
 			return fmt.Errorf("mkdir: %w", err)
 		}
 		// The new tree is root's own: what was made is what is opened.
-		made, err := unix.Openat2(to, name, beneath(unix.O_RDONLY|unix.O_DIRECTORY))
+		made, err := unix.Openat2(to, name, tree.Beneath(unix.O_RDONLY|unix.O_DIRECTORY))
 		if err != nil {
 			return fmt.Errorf("open copy: %w", err)
 		}
@@ -133,7 +134,7 @@ func (t *tree) entry(from, to int, name string, depth int) error {
 }
 
 // link makes the same link. What it says is never looked at.
-func (t *tree) link(fd, to int, name string, st *unix.Stat_t) error {
+func (t *copier) link(fd, to int, name string, st *unix.Stat_t) error {
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(fd, "", buf)
 	if err != nil {
@@ -149,7 +150,7 @@ func (t *tree) link(fd, to int, name string, st *unix.Stat_t) error {
 }
 
 // file copies a regular one.
-func (t *tree) file(fd, to int, name string, st *unix.Stat_t) error {
+func (t *copier) file(fd, to int, name string, st *unix.Stat_t) error {
 	from, err := reopen(fd, unix.O_RDONLY|unix.O_NONBLOCK) // a lease makes nobody wait
 	if err != nil {
 		return err
@@ -157,7 +158,7 @@ func (t *tree) file(fd, to int, name string, st *unix.Stat_t) error {
 	defer unix.Close(from)
 	made, err := unix.Openat2(to, name, &unix.OpenHow{
 		Flags: unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC, Mode: 0o600,
-		Resolve: beneath(0).Resolve,
+		Resolve: tree.Beneath(0).Resolve,
 	})
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
@@ -173,7 +174,7 @@ func (t *tree) file(fd, to int, name string, st *unix.Stat_t) error {
 }
 
 // data copies bytes: all at once as shared blocks, or extent by extent.
-func (t *tree) data(from, to int, st *unix.Stat_t) error {
+func (t *copier) data(from, to int, st *unix.Stat_t) error {
 	if !t.plain && st.Size > 0 {
 		err := unix.IoctlFileClone(to, from)
 		if err == nil {
@@ -214,7 +215,7 @@ func (t *tree) data(from, to int, st *unix.Stat_t) error {
 // chunk is how much is copied before the context and the bounds are looked at again.
 const chunk = 8 << 20
 
-func (t *tree) extent(from, to int, begin, end int64) error {
+func (t *copier) extent(from, to int, begin, end int64) error {
 	in, out := begin, begin
 	for in < end {
 		if err := t.ctx.Err(); err != nil {
@@ -238,7 +239,7 @@ func (t *tree) extent(from, to int, begin, end int64) error {
 }
 
 // bytes copies where the kernel does not by itself.
-func (t *tree) bytes(from, to int, at, end int64) error {
+func (t *copier) bytes(from, to int, at, end int64) error {
 	buf := make([]byte, 256<<10)
 	for at < end {
 		if err := t.ctx.Err(); err != nil {
@@ -268,7 +269,7 @@ func (t *tree) bytes(from, to int, at, end int64) error {
 	return nil
 }
 
-func (t *tree) take(n int64) error {
+func (t *copier) take(n int64) error {
 	t.count.Bytes += n
 	if t.bounds.Bytes > 0 && t.count.Bytes > t.bounds.Bytes {
 		return &BoundError{t.bounds}

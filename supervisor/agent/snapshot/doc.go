@@ -48,8 +48,6 @@
 // can't be renamed: mount its parent. Its parent belongs to root alone.
 package snapshot
 
-import "golang.org/x/sys/unix"
-
 // MaxDepth is how many directories deep a copy goes. The walk holds two
 // descriptors for each.
 const MaxDepth = 256
@@ -75,11 +73,3 @@ type Count struct {
 
 // LeftOut is how many names are not in the copy.
 func (c Count) LeftOut() int { return c.Special + c.Mounted + c.Deep + c.Gone }
-
-// beneath is how every name of a hostile tree is opened.
-func beneath(flags int) *unix.OpenHow {
-	return &unix.OpenHow{
-		Flags:   uint64(flags) | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
-	}
-}

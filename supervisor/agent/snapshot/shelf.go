@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/supervisor/tree"
 )
 
 // Why says what a snapshot was made for.
@@ -66,11 +68,11 @@ func OpenShelf(dir string) (*Shelf, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	return s, each(fd, func(name string) error {
+	return s, tree.Each(fd, func(name string) error {
 		if !strings.HasPrefix(name, ".") {
 			return nil
 		}
-		return bury(fd, name)
+		return tree.Remove(context.Background(), fd, name)
 	})
 }
 
@@ -188,7 +190,7 @@ func (s *Shelf) bury(name string) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return bury(fd, name)
+	return tree.Remove(context.Background(), fd, name)
 }
 
 // Keep syncs the draft and makes it a snapshot. On an error the draft is removed.
@@ -315,11 +317,11 @@ func (s *Shelf) exchange(ctx context.Context, parent int, name, state string) (e
 	if err := unix.Mkdirat(parent, stage, 0o700); err != nil {
 		return &os.PathError{Op: "mkdir", Path: stage, Err: err}
 	}
-	defer func() { err = errors.Join(err, bury(parent, stage)) }()
+	defer func() { err = errors.Join(err, tree.Remove(context.WithoutCancel(ctx), parent, stage)) }()
 	if _, err := copyInto(ctx, filepath.Join(s.dir, name, treeName), filepath.Join(filepath.Dir(state), stage), unbounded); err != nil {
 		return err
 	}
-	fd, err := unix.Openat2(parent, stage, beneath(unix.O_RDONLY|unix.O_DIRECTORY))
+	fd, err := unix.Openat2(parent, stage, tree.Beneath(unix.O_RDONLY|unix.O_DIRECTORY))
 	if err != nil {
 		return &os.PathError{Op: "open", Path: stage, Err: err}
 	}
@@ -344,7 +346,7 @@ func Sweep(state string) error {
 		return err
 	}
 	defer unix.Close(parent)
-	err = bury(parent, stagePrefix+filepath.Base(state))
+	err = tree.Remove(context.Background(), parent, stagePrefix+filepath.Base(state))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
