@@ -156,7 +156,7 @@ func (p *Plan) arguments(in *Ingredients) error {
 			continue
 		}
 		if i == script {
-			s, err := in.Vault.seal(f.Executable, f.name())
+			s, err := in.Vault.seal(f.Executable)
 			if err != nil {
 				return err
 			}

@@ -216,11 +216,18 @@ func TestVaultIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := filepath.Join(in.Vault.dir, "other") // of another plan
-	if err := cmpOr(os.MkdirAll(other, 0o700), os.WriteFile(other+"/copy", nil, 0o600), os.Truncate(other+"/copy", maxVault-maxSealed)); err != nil {
+	if err := cmpOr(os.MkdirAll(in.Vault.dir, 0o700), os.WriteFile(other, nil, 0o600), os.Truncate(other, maxVault-maxSealed)); err != nil {
 		t.Fatal(err)
 	}
 	p := makePlan(t, in)
-	if p, err := MakePlan(in); err == nil || !strings.Contains(err.Error(), "answered first") || p != nil {
+	if err := makePlan(t, in).Close(); err != nil { // takes no room of its own
+		t.Error(err)
+	}
+	in.Request.Args = []string{"sh", "another"}
+	if err := os.WriteFile(filepath.Join(dir, "another"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := MakePlan(in); err == nil || !strings.Contains(err.Error(), "too much waits for people") || p != nil {
 		t.Errorf("%v", err)
 	}
 	if err := p.Close(); err != nil {
@@ -228,5 +235,8 @@ func TestVaultIsBounded(t *testing.T) {
 	}
 	if err := makePlan(t, in).Close(); err != nil {
 		t.Error(err)
+	}
+	if n := in.Vault.count(t); n != 1 {
+		t.Errorf("%d files are left, want the other's", n)
 	}
 }

@@ -3,12 +3,15 @@
 package supervisor
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -83,6 +86,9 @@ func TestSealed(t *testing.T) {
 	}
 	// What lives is not swept; what is left of the dead is.
 	if err := os.Mkdir(filepath.Join(in.Vault.dir, "dead"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(in.Vault.dir, "new-1"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := in.Vault.sweep(); err != nil {
@@ -211,9 +217,67 @@ func TestSealedRefuses(t *testing.T) {
 		if err := change(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := in.Vault.seal(x, "tool"); err == nil {
+		if _, err := in.Vault.seal(x); err == nil {
 			t.Errorf("%s was sealed", what)
 		}
+	}
+}
+
+// TestCopiesAreShared: what is asked many times is copied once, as long as one
+// plan has it, and a hole takes no room.
+func TestCopiesAreShared(t *testing.T) {
+	in, tool := asking(t, "\x7fELF")
+	const size = 60 << 20
+	if err := os.Truncate(tool, size); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(tool, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt([]byte("the end"), size-7)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var plans [4]*Plan
+	var all sync.WaitGroup
+	for i := range plans {
+		all.Go(func() {
+			var err error
+			if plans[i], err = MakePlan(in); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		return
+	}
+	for i, p := range plans {
+		if n := in.Vault.count(t); n != 1 || p.Sealed.file != plans[0].Sealed.file {
+			t.Errorf("%d copies of one file, %s", n, p.Sealed.file)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(p.Sealed.file, &st); err != nil || st.Size != size || st.Blocks*512 > 1<<20 || st.Nlink != 1 {
+			t.Errorf("%+v, %v", st, err)
+		}
+		if err := cmpOr(p.Verify(), in.Vault.sweep(), p.Verify(), p.Close()); err != nil {
+			t.Errorf("plan %d: %v", i, err)
+		}
+	}
+	if n := in.Vault.count(t); n != 0 {
+		t.Errorf("%d copies are left", n)
+	}
+	text, err := os.ReadFile(tool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := makePlan(t, in)
+	if got, err := os.ReadFile(p.Sealed.file); err != nil || !bytes.Equal(got, text) || p.Sealed.Digest != digestOf(string(text)) {
+		t.Errorf("other bytes: %d of them, %v", len(got), err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
