@@ -188,7 +188,7 @@ func TestCopyWhileLinksAreSwappedIn(t *testing.T) {
 	defer func() { close(stop); <-stopped }()
 	rounds := 40
 	if testing.Short() {
-		rounds = 8
+		rounds = 4
 	}
 	for range rounds {
 		draft, err := shelf.Copy(context.Background(), state, wide)
@@ -247,7 +247,7 @@ func TestManyNames(t *testing.T) {
 	shelf, state := place(t)
 	many := 100_000
 	if testing.Short() {
-		many = 10_000
+		many = 3_000
 	}
 	dir, err := unix.Open(state, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	must(t, err)
@@ -290,7 +290,7 @@ func TestDeepDirectories(t *testing.T) {
 	shelf, state := place(t)
 	levels := 30_000
 	if testing.Short() {
-		levels = 5_000
+		levels = 1_500
 	}
 	nest(t, state, levels)
 	write(t, filepath.Join(state, "beside"), "text")
