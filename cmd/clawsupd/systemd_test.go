@@ -97,7 +97,7 @@ func openService(t *testing.T) *service {
 	s := &service{t: t, landlock: landlockABI()}
 	t.Cleanup(func() {
 		s.t = t
-		s.output("systemctl", "disable", "--now", unitName)
+		s.output("systemctl", "disable", "--now", unitName, "clawsupd-approval.socket", "clawsupd-admin.socket")
 		for _, dir := range []string{"/etc/clawsup", stateDir, "/srv/claw"} {
 			if err := os.RemoveAll(dir); err != nil {
 				t.Error(err)
