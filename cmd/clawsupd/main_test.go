@@ -79,14 +79,26 @@ func newSite(t *testing.T, config string) *site {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
+		// A daemon removes the group that it made: one that was killed doesn't.
+		for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+			groups, _ := filepath.Glob(root + s.group())
+			for _, group := range groups {
+				_ = unix.Rmdir(group)
+			}
+		}
 	})
 	return s
+}
+
+// group is the parent of the boxes.
+func (s *site) group() string {
+	return fmt.Sprintf("/clawsupd%d%s.slice", os.Getpid(), filepath.Base(s.dir))
 }
 
 func (s *site) configure(more string) {
 	s.t.Helper()
 	s.write("clawsup.toml", fmt.Sprintf("state_dir = %q\nrun_dir = %q\ncgroup_parent = %q\nslots = 64\nprofile_paths = [%q]\n%s\n[audit]\nkey = %q\n",
-		s.dir+"/state", s.dir+"/run", fmt.Sprintf("/clawsupd%d%s.slice", os.Getpid(), filepath.Base(s.dir)),
+		s.dir+"/state", s.dir+"/run", s.group(),
 		s.dir+"/profiles", more, s.dir+"/audit.key"))
 }
 
