@@ -41,7 +41,7 @@ func (s *site) writing(profile, script string) api.Submit {
 
 // is says whether a file is in the workspace.
 func (s *site) is(canary string) bool {
-	_, err := os.Lstat(s.dir + "/work/" + canary)
+	_, err := os.Lstat(filepath.Join(s.dir, "work", canary))
 	return err == nil
 }
 
@@ -275,7 +275,7 @@ func TestUpgradeWithCallsRunning(t *testing.T) {
 	if _, err := try[api.Answered](people, api.TicketAnswer, approval.Answer{Ticket: k.ID, Revision: k.Revision, Verdict: approval.Allow}); api.CodeOf(err) != api.CodeOver {
 		t.Errorf("yesterday's ticket: %v", err)
 	}
-	if text, err := os.ReadFile(s.dir + "/work/ran"); err != nil || string(text) != "x\n" || s.is("canary") {
+	if text, err := os.ReadFile(filepath.Join(s.dir, "work", "ran")); err != nil || string(text) != "x\n" || s.is("canary") {
 		t.Errorf("%q %v, canary %v", text, err, s.is("canary"))
 	}
 	if err := d.end(unix.SIGTERM); err != nil {

@@ -108,9 +108,8 @@ func TestStoredPlanRuns(t *testing.T) {
 	v2 := ask[api.Call](t, c, api.CallSubmit, second)
 	k2 := nextTicket(t, people, v2.ID)
 
-	// The profile is another one by now.
+	// The profile's file is another one by now.
 	h.write("profiles/color.toml", strings.Replace(profile, `"build"`, `"default"`, 1)+"set = { COLOR = \"red\" }\n")
-	ask[api.Daemon](t, h.dial("admin"), api.Reload, api.Nothing{})
 	ask[api.Answered](t, people, api.TicketAnswer, answer(k, approval.Allow))
 	first = ask[api.Call](t, c, api.CallWait, api.CallRef{Call: first.ID})
 	if first.Result.Status != runtime.Exited || first.Result.ExitCode != 0 || first.Plan != k.Plan || h.read("work/good") != "green in /workspace\n" {
@@ -127,7 +126,11 @@ func TestStoredPlanRuns(t *testing.T) {
 	if v := ask[api.Call](t, c, api.CallShow, api.CallRef{Call: v2.ID}); v.State != api.Asking || h.ran() {
 		t.Errorf("another's yes: %+v", v)
 	}
-	ask[api.Answered](t, people, api.TicketAnswer, answer(k2, approval.Deny))
+	// Once it is in force, nobody can allow what the old one says.
+	ask[api.Daemon](t, h.dial("admin"), api.Reload, api.Nothing{})
+	if _, err := try[api.Answered](people, api.TicketAnswer, answer(k2, approval.Allow)); api.CodeOf(err) != api.CodeOver {
+		t.Errorf("allowed under a profile that is no more: %v", err)
+	}
 	if v := ask[api.Call](t, c, api.CallWait, api.CallRef{Call: v2.ID}); v.Result.Status != runtime.Denied || h.ran() {
 		t.Errorf("%+v", v.Result)
 	}
@@ -250,7 +253,7 @@ func TestScriptChangedWhileAsked(t *testing.T) {
 			if err := os.Chmod(file, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			_ = os.Remove(h.dir + "/work/out")
+			_ = os.Remove(filepath.Join(h.dir, "work", "out"))
 			swap := prepare(t, file)
 			s := api.Submit{Args: args(strings.Split(strings.ReplaceAll(strings.Join(argv, "\x00"), "DIR", "./"+dir), "\x00")...),
 				Profile: "askrw", Workspace: raw.String(h.dir + "/work")}
@@ -262,7 +265,7 @@ func TestScriptChangedWhileAsked(t *testing.T) {
 			if h.ran() {
 				t.Fatalf("%s, %s: other bytes ran than were shown", form, way)
 			}
-			if out, err := os.ReadFile(h.dir + "/work/out"); v.Result.Status != runtime.Exited || v.Result.ExitCode != 0 || string(out) != "good\n" {
+			if out, err := os.ReadFile(filepath.Join(h.dir, "work", "out")); v.Result.Status != runtime.Exited || v.Result.ExitCode != 0 || string(out) != "good\n" {
 				t.Errorf("%s, %s: %+v; %q %v", form, way, v.Result, out, err)
 			}
 		}
@@ -332,7 +335,7 @@ func TestInterpreterReplacedWhileAsked(t *testing.T) {
 	v := ask[api.Call](t, c, api.CallSubmit, s)
 	k := nextTicket(t, people, v.ID)
 	replace(t, interpreter)
-	replace(t, h.dir+"/work/tool")
+	replace(t, filepath.Join(h.dir, "work", "tool"))
 	ask[api.Answered](t, people, api.TicketAnswer, answer(k, approval.Allow))
 	v = ask[api.Call](t, c, api.CallWait, api.CallRef{Call: v.ID})
 	if v.Result.Status != runtime.Exited || h.ran() || h.read("work/out") != "good\n" {
@@ -593,7 +596,7 @@ func TestTwoPeopleAtOnce(t *testing.T) {
 		voters = append(voters, h.dial("approval"))
 	}
 	for range 10 {
-		_ = os.Remove(h.dir + "/work/canary")
+		_ = os.Remove(filepath.Join(h.dir, "work", "canary"))
 		v := ask[api.Call](t, c, api.CallSubmit, h.asking("echo x >>canary"))
 		k := nextTicket(t, people, v.ID)
 		errs := make([]error, len(verdicts))
@@ -622,7 +625,7 @@ func TestTwoPeopleAtOnce(t *testing.T) {
 			t.Fatal("no answer was taken")
 		}
 		v = ask[api.Call](t, c, api.CallWait, api.CallRef{Call: v.ID})
-		text, _ := os.ReadFile(h.dir + "/work/canary")
+		text, _ := os.ReadFile(filepath.Join(h.dir, "work", "canary"))
 		yes := verdicts[winner] == approval.Allow
 		if yes != (v.Result.Status == runtime.Exited) || yes != (string(text) == "x\n") || !yes && len(text) > 0 {
 			t.Errorf("%s counted; %+v, canary %q", verdicts[winner], v.Result, text)
