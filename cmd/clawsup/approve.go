@@ -24,8 +24,9 @@ Shows the whole ticket and asks for the word yes on the terminal. TICKET is its
 id, or a beginning of it that no other has.
 
   --for D         a grant: yes also to what is like it, for so long (30m, 8h).
-                  Of a skill's call that is the skill as it is now, with any
-                  arguments; of any other call this plan alone
+                  Of a skill's call that is its script as the skill is now, with
+                  any arguments, under the same profile and on the same workspace;
+                  of any other call this plan alone. The question says it all
   --uses N        the grant ends after N uses
   --wide          the grant is for the agent; without it for the session
   --exact         the grant is for this plan alone, though it is a skill's
@@ -158,7 +159,11 @@ func (p *program) approve(f *approveFlags, id string) error {
 		f.answer.Revision = f.revision
 		return p.answer(f)
 	}
-	if err := confirm(&t, f.question()); err != nil {
+	question, err := f.question(&t)
+	if err != nil {
+		return err
+	}
+	if err := confirm(&t, question); err != nil {
 		return err
 	}
 	return p.answer(f)
@@ -176,19 +181,20 @@ func (p *program) pending(t *approval.Ticket) error {
 	return errors.New(text)
 }
 
-// question is what yes would mean.
-func (f *approveFlags) question() string {
+// question is what yes would mean for a ticket.
+func (f *approveFlags) question(t *approval.Ticket) (string, error) {
 	a := &f.answer
 	switch a.Verdict {
 	case approval.Grant:
-		text := "let it run, and what is like it for " + desk.Span(a.For)
+		scope, err := t.Scope(a.Wide, a.Exact)
+		if err != nil {
+			return "", err
+		}
+		text := "let it run, and for " + desk.Span(a.For)
 		if a.Uses > 0 {
 			text += fmt.Sprintf(" or %d times", a.Uses)
 		}
-		if a.Wide {
-			text += ", in every session of the agent"
-		}
-		return text
+		return fmt.Sprintf("%s also %s, in %s", text, desk.What(&scope), desk.Who(&scope)), nil
 	case approval.Change:
 		words := make([]string, len(a.Args))
 		for i, w := range a.Args {
@@ -201,10 +207,13 @@ func (f *approveFlags) question() string {
 		if a.Workspace != nil {
 			text += ", with the workspace " + visible.Text(string(*a.Workspace))
 		}
-		return text
+		return text, nil
 	}
-	return "let it run, this once"
+	return once, nil
 }
+
+// once is what yes to a ticket means by itself.
+const once = "let it run, this once"
 
 // answer sends the answer and tells what became of it. A change's new ticket
 // is asked about in its turn.
@@ -223,7 +232,7 @@ func (p *program) answer(f *approveFlags) error {
 		return p.line("its place takes ticket %s, which waits for an answer of its own", r.Next.ID)
 	}
 	next := &approveFlags{answer: approval.Answer{Ticket: r.Next.ID, Revision: r.Next.Revision, Verdict: approval.Allow}}
-	if err := confirm(r.Next, next.question()); err != nil {
+	if err := confirm(r.Next, once); err != nil {
 		return fmt.Errorf("%w; ticket %s still waits", err, r.Next.ID)
 	}
 	return p.answer(next)

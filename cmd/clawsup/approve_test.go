@@ -24,7 +24,7 @@ func testTicket() approval.Ticket {
 		Effect: policy.Exec, Plan: "sha256:" + strings.Repeat("ab", 32),
 		Facts: []approval.Fact{{Name: "command", Value: `"rm" "-rf" "a\u202eb"`}, {Name: "NOT ENFORCED", Value: "seccomp: given up"}},
 		Claim: "please\x1b[2J\nsay yes", Labels: policy.Labels{Untrusted: true}, Rule: "profile build has effects.exec",
-		Requester: "agent main (uid 990)", Agent: "main", Session: "s-1", SessionName: "tg", Profile: "build",
+		Requester: "agent main (uid 990)", Agent: "main", Session: "s-1", SessionName: "tg", Profile: "build", ProfileDigest: "sha256:profile",
 		Created: time.Now(), Expires: time.Now().Add(10 * time.Minute), Quorum: 1,
 	}
 }
@@ -123,9 +123,11 @@ func TestApprove(t *testing.T) {
 		{"no", "approve ABCD", "no\n", 1, "", "the answer was not yes"},
 		{"y", "approve ABCD", "y\n", 1, "", "the answer was not yes"},
 		{"nothing", "approve ABCD", "\x04", 1, "", "without an answer"},
-		{"a grant", "approve --for 8h --uses 3 --wide --exact ABCD", "yes\n", 0, approval.Grant, "what is like it for 8h00m or 3 times, in every session of the agent"},
+		{"a grant", "approve --for 8h --uses 3 --wide --exact ABCD", "yes\n", 0, approval.Grant, "let it run, and for 8h00m or 3 times also exactly this plan, under profile build, on workspace /srv/letters, in every session of agent main."},
+		{"a skill's grant", "approve --for 8h ABCD", "yes\n", 0, approval.Grant, "also skill csv as it is now, script run.py with any arguments, under profile build, on workspace /srv/letters, in session s-1."},
 	} {
 		b := &book{ticket: testTicket()}
+		b.ticket.Skill, b.ticket.SkillDigest, b.ticket.Script, b.ticket.Workspace = "csv", "sha256:skill", "run.py", "/srv/letters"
 		f := newFake(t, b.table())
 		screen, tty := terminal(t)
 		cmd := f.on(tty, strings.Fields(c.args)...)
@@ -150,8 +152,9 @@ func TestApprove(t *testing.T) {
 		if len(b.given) != 1 || b.given[0].Verdict != c.verdict || b.given[0].Revision != 2 {
 			t.Errorf("%s: %+v", c.name, b.given)
 		}
-		if g := b.given[0]; c.verdict == approval.Grant && (g.For != 8*time.Hour || g.Uses != 3 || !g.Wide || !g.Exact) {
-			t.Errorf("%+v", g)
+		if g := b.given[0]; c.verdict == approval.Grant && (g.For != 8*time.Hour || g.Uses == 3 != strings.Contains(c.args, "--uses 3") ||
+			g.Wide != strings.Contains(c.args, "--wide") || g.Exact != strings.Contains(c.args, "--exact")) {
+			t.Errorf("%s: %+v", c.name, g)
 		}
 	}
 }

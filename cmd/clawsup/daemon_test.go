@@ -67,8 +67,8 @@ func TestLists(t *testing.T) {
 	sessions := []api.Session{{ID: "s-1", Name: "tg:\u202e42", Agent: "main", Calls: 3, Bytes: 2048, Used: now, Expires: now.Add(time.Hour),
 		Labels: []api.Label{{Label: "private", On: "session s-1", Call: "c-1", Why: "workspace home is private"}}}}
 	grants := []policy.Grant{
-		{ID: "g-abc", Scope: policy.Scope{Skill: "sha256:0123456789abcdef", Script: "run.py", Agent: "main"}, Expires: now.Add(time.Hour), Uses: 3, By: []string{"uid 1000 (alice)"}},
-		{ID: "g-abd", Scope: policy.Scope{Plan: "sha256:fedcba", Session: "s-1"}, Expires: now.Add(-time.Hour), Uses: -1},
+		{ID: "g-abc", Scope: policy.Scope{Skill: "sha256:0123456789abcdef", SkillName: "csv", Script: "run.py", Profile: "sha256:aa", ProfileName: "build", Workspace: "/srv/le\u202etters", Agent: "main"}, Expires: now.Add(time.Hour), Uses: 3, By: []string{"uid 1000 (alice)"}},
+		{ID: "g-abd", Scope: policy.Scope{Plan: "sha256:fedcba", Profile: "sha256:aa", ProfileName: "build", Session: "s-1"}, Expires: now.Add(-time.Hour), Uses: -1},
 		{ID: "g-xyz", Revoked: "lockdown", Expires: now.Add(time.Hour), Uses: -1},
 	}
 	var filter api.CallFilter
@@ -111,8 +111,10 @@ func TestLists(t *testing.T) {
 		{"session show s-1", 0, []string{"by call c-1: workspace home is private"}, nil},
 		{"session remove s-1", 0, []string{"removed session s-1"}, nil},
 		{"session clear --label private s-1", 0, []string{"has no label now"}, nil},
-		{"grant list", 0, []string{"g-abc", "59m59s, 3 uses", "agent main", "run.py"}, []string{"g-abd", "g-xyz"}},
+		{"grant list", 0, []string{"g-abc", "59m59s, 3 uses", "agent main", "skill csv sha256:0123456789ab, script run.py, any arguments", "build", `/srv/le\u202etters`}, []string{"g-abd", "g-xyz", "\u202e"}},
 		{"grant list --all", 0, []string{"g-abd  expired", "void: lockdown"}, nil},
+		{"grant show g-abc", 0, []string{"for          agent main", "what         skill csv sha256:0123456789abcdef, script run.py, any arguments", "profile      build sha256:aa", `workspace    /srv/le\u202etters`}, []string{"\u202e"}},
+		{"grant show g-abd", 0, []string{"for          session s-1", "what         plan sha256:fedcba", "profile      build sha256:aa", "workspace    none but the session's own"}, nil},
 		{"grant show g-x", 0, []string{"void: lockdown"}, nil},
 		{"grant show g-ab", 1, []string{"2 grants begin with g-ab"}, nil},
 		{"grant show nope", 1, []string{"there is no grant nope"}, nil},

@@ -88,10 +88,10 @@ func (p *program) grantList(f *grantFlags, _ []string) error {
 	if f.json {
 		return p.printJSON(shown)
 	}
-	t := newTable(p.stdout, "GRANT", "LEFT", "EFFECT", "FOR", "WHAT", "BY")
+	t := newTable(p.stdout, "GRANT", "LEFT", "EFFECT", "FOR", "WHAT", "PROFILE", "WORKSPACE", "BY")
 	for i := range shown {
 		g := &shown[i]
-		t.row(g.ID, grantState(g, now), g.Scope.Effect.String()+" "+g.Scope.Target, grantFor(&g.Scope), grantWhat(&g.Scope, true), strings.Join(g.By, ", "))
+		t.row(g.ID, grantState(g, now), g.Scope.Effect.String()+" "+g.Scope.Target, grantFor(&g.Scope), grantWhat(&g.Scope, true), g.Scope.ProfileName, string(g.Scope.Workspace), strings.Join(g.By, ", "))
 	}
 	return t.flush()
 }
@@ -105,17 +105,16 @@ func grantFor(s *policy.Scope) string {
 
 // grantWhat is the plan or the skill; short: with the beginning of its digest.
 func grantWhat(s *policy.Scope, short bool) string {
-	text, digest := "plan ", s.Plan
-	if s.Skill != "" {
-		text, digest = "skill ", s.Skill
+	cut := func(digest string) string {
+		if short && len(digest) > 19 {
+			return digest[:19]
+		}
+		return digest
 	}
-	if short && len(digest) > 19 {
-		digest = digest[:19]
+	if s.Skill == "" {
+		return "plan " + cut(s.Plan)
 	}
-	if s.Script != "" {
-		digest += ", " + visible.Text(s.Script)
-	}
-	return text + digest
+	return fmt.Sprintf("skill %s %s, script %s, any arguments", visible.Text(s.SkillName), cut(s.Skill), visible.Text(s.Script))
 }
 
 // findGrant gives the grant with an id, or a beginning of it that no other has.
@@ -157,6 +156,12 @@ func (p *program) grantShow(f *grantFlags, words []string) error {
 	out.add("effect", "%s %s", g.Scope.Effect, g.Scope.Target)
 	out.add("for", "%s", grantFor(&g.Scope))
 	out.add("what", "%s", grantWhat(&g.Scope, false))
+	out.add("profile", "%s %s", visible.Text(g.Scope.ProfileName), g.Scope.Profile)
+	if w := g.Scope.Workspace; w != "" {
+		out.add("workspace", "%s", visible.Text(string(w)))
+	} else {
+		out.add("workspace", "none but the session's own")
+	}
 	out.add("expires", "%s", stamp(g.Expires))
 	out.add("by", "%s", strings.Join(g.By, ", "))
 	out.add("ticket", "%s", g.Ticket)

@@ -70,7 +70,9 @@ func (a *Answer) check() error {
 // the disk.
 //
 // A yes counts when Answer.Revision is the ticket's, a change too; a no when it
-// is that or an older one. What has been answered stays answered.
+// is that or an older one. What has been answered stays answered. With
+// Options.Roles the role is the lesser of Who.Role and what they say, and who
+// answered before and is an approver no more has answered nothing.
 func (b *Book) Answer(who Who, a Answer) (Ticket, error) {
 	if err := a.check(); err != nil {
 		return Ticket{}, err
@@ -123,7 +125,8 @@ func (s *stored) over() error {
 
 // answered gives what a ticket becomes by an answer. b.mu is held.
 func (b *Book) answered(old *stored, who Who, a *Answer, now time.Time) (*stored, error) {
-	t := &old.Ticket
+	t, roles := &old.Ticket, b.present()
+	who.Role = min(who.Role, roles.of(who.UID))
 	switch {
 	case who.Via == "":
 		return nil, fmt.Errorf("%w: nobody knows by which way the answer came", ErrRole)
@@ -136,9 +139,10 @@ func (b *Book) answered(old *stored, who Who, a *Answer, now time.Time) (*stored
 	case a.Revision > t.Revision || a.Revision < 1, a.Revision != t.Revision && a.Verdict != Deny:
 		return nil, old.over()
 	}
-	next := old.next()
+	next := old.withdrawn(roles)
 	n := &next.Ticket
-	n.Answers = append(n.Answers, Given{
+	before := n.Answers
+	n.Answers = append(before, Given{
 		By: who.String(), UID: who.UID, Via: who.Via, Verdict: a.Verdict, Reason: a.Reason, At: now,
 	})
 	next.Wishes = append(next.Wishes, wish{For: a.For, Uses: a.Uses, Wide: a.Wide, Exact: a.Exact})
@@ -154,7 +158,7 @@ func (b *Book) answered(old *stored, who Who, a *Answer, now time.Time) (*stored
 			return nil, err
 		}
 	}
-	for _, g := range t.Answers {
+	for _, g := range before {
 		if g.UID == who.UID {
 			return nil, fmt.Errorf("%w: %s has said yes already", ErrTwice, who)
 		}
@@ -203,7 +207,7 @@ func (b *Book) grantable(s *stored, who Who, a *Answer) error {
 	if len(b.grants) >= maxGrants || size > maxOver {
 		return fmt.Errorf("%w: there are %d grants, and no room for more: revoke some, or allow this once", ErrFull, len(b.grants))
 	}
-	_, err := scopeOf(&s.Ticket, wish{Wide: a.Wide, Exact: a.Exact})
+	_, err := s.Ticket.Scope(a.Wide, a.Exact)
 	return err
 }
 
@@ -223,7 +227,7 @@ func (b *Book) grant(s *stored, now time.Time) {
 		}
 		w.Wide, w.Exact = w.Wide && v.Wide, w.Exact || v.Exact
 	}
-	scope, err := scopeOf(&s.Ticket, w)
+	scope, err := s.Ticket.Scope(w.Wide, w.Exact)
 	if err != nil {
 		return // each could be had, and all together can't: then this once
 	}

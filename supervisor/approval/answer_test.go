@@ -290,13 +290,13 @@ func TestScopeOfGrants(t *testing.T) {
 		want   policy.Scope
 		err    error
 	}{
-		{"a script", skill, grant, policy.Scope{Skill: "sha256:skill", Script: "run.py", Session: "s1"}, nil},
-		{"a script, wide", skill, Answer{Verdict: Grant, For: time.Hour, Wide: true}, policy.Scope{Skill: "sha256:skill", Script: "run.py", Agent: "claw"}, nil},
+		{"a script", skill, grant, policy.Scope{Skill: "sha256:skill", SkillName: "greet", Script: "run.py", Session: "s1"}, nil},
+		{"a script, wide", skill, Answer{Verdict: Grant, For: time.Hour, Wide: true}, policy.Scope{Skill: "sha256:skill", SkillName: "greet", Script: "run.py", Agent: "claw"}, nil},
 		{"a script, exact", skill, Answer{Verdict: Grant, For: time.Hour, Exact: true}, policy.Scope{Plan: "p", Session: "s1"}, nil},
 		{"a command of a skill", func(q *Question) { q.Script = "" }, grant, policy.Scope{Plan: "p", Session: "s1"}, nil},
 		{"a raw command", func(q *Question) { q.Skill, q.SkillDigest, q.Script = "", "", "" }, grant, policy.Scope{Plan: "p", Session: "s1"}, nil},
 		{"a raw command, wide and exact", func(q *Question) { q.Skill, q.SkillDigest, q.Script = "", "", "" }, Answer{Verdict: Grant, For: time.Hour, Wide: true, Exact: true}, policy.Scope{Plan: "p", Agent: "claw"}, nil},
-		{"a destination", func(q *Question) { q.Effect, q.Target = policy.NetConnect, "api.example.com:443" }, grant, policy.Scope{Skill: "sha256:skill", Script: "run.py", Effect: policy.NetConnect, Target: "api.example.com:443", Session: "s1"}, nil},
+		{"a destination", func(q *Question) { q.Effect, q.Target = policy.NetConnect, "api.example.com:443" }, grant, policy.Scope{Skill: "sha256:skill", SkillName: "greet", Script: "run.py", Effect: policy.NetConnect, Target: "api.example.com:443", Session: "s1"}, nil},
 		{"no session", func(q *Question) { q.Session = "" }, grant, policy.Scope{}, ErrInvalid},
 		{"no agent, wide", func(q *Question) { q.Agent = "" }, Answer{Verdict: Grant, For: time.Hour, Wide: true}, policy.Scope{}, ErrInvalid},
 	} {
@@ -318,6 +318,7 @@ func TestScopeOfGrants(t *testing.T) {
 		if c.want.Plan != "" {
 			c.want.Plan = q.Plan
 		}
+		c.want.Profile, c.want.ProfileName, c.want.Workspace = "sha256:profile", "p", "/srv/letters"
 		g := b.GrantOf(id)
 		if g.Scope != c.want || g.Uses != -1 || g.Ticket != id {
 			t.Errorf("%s: %+v, want %+v", c.name, g, c.want)
@@ -341,7 +342,7 @@ func TestGrantOfTwo(t *testing.T) {
 	answer(t, b, alice, id, Answer{Verdict: Grant, For: time.Hour, Uses: 5, Wide: true})
 	answer(t, b, bob, id, Answer{Verdict: Grant, For: 10 * time.Minute, Exact: true})
 	g := b.GrantOf(id)
-	want := policy.Scope{Plan: q.Plan, Session: "s1"}
+	want := policy.Scope{Plan: q.Plan, Profile: "sha256:profile", ProfileName: "p", Workspace: "/srv/letters", Session: "s1"}
 	if g == nil || g.Uses != 5 || !g.Expires.Equal(c.now().Add(10*time.Minute)) || g.Scope != want {
 		t.Errorf("%+v", g)
 	}

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/clawsup/clawsup/supervisor/policy"
+	"github.com/clawsup/clawsup/supervisor/raw"
 	"github.com/clawsup/clawsup/supervisor/record"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
@@ -28,15 +29,17 @@ type Question struct {
 	Rule   string // why a person is asked
 	Quorum int    // how many people a yes takes; 0 is 1
 
-	Requester    string // "agent NAME (uid N)" or "uid N"
-	RequesterUID uint32
-	Agent        string
-	Session      string // id
-	SessionName  string
-	Profile      string
-	Skill        string // name
-	SkillDigest  string
-	Script       string
+	Requester     string // "agent NAME (uid N)" or "uid N"
+	RequesterUID  uint32
+	Agent         string
+	Session       string // id
+	SessionName   string
+	Profile       string // name
+	ProfileDigest string
+	Workspace     raw.String // path of the tree that it works on; empty: the session's own, or none
+	Skill         string     // name
+	SkillDigest   string
+	Script        string
 
 	Within time.Duration // how long people may take; 0, or more than Options.Expiry: that
 }
@@ -50,8 +53,8 @@ func (q *Question) check() error {
 	}
 	wrong := ""
 	switch {
-	case q.Plan == "" || q.Requester == "" || len(q.Facts) == 0:
-		wrong = "it has no plan, no requester or no facts"
+	case q.Plan == "" || q.ProfileDigest == "" || q.Requester == "" || len(q.Facts) == 0:
+		wrong = "it has no plan, no profile, no requester or no facts"
 	case len(q.Claim) > maxClaim:
 		wrong = fmt.Sprintf("the claim has %d bytes, more than %d", len(q.Claim), maxClaim)
 	case q.Quorum < 0 || q.Within < 0:
@@ -66,7 +69,7 @@ func (q *Question) check() error {
 			wrong = fmt.Sprintf("%s has characters that don't show", visible.Quote(s))
 		}
 	}
-	for _, s := range []string{q.Call, q.Plan, q.Agent, q.Session, q.SessionName, q.Skill, q.SkillDigest, q.Script} {
+	for _, s := range []string{q.Call, q.Plan, q.ProfileDigest, q.Agent, q.Session, q.SessionName, q.Skill, q.SkillDigest, q.Script} {
 		if !utf8.ValidString(s) {
 			wrong = fmt.Sprintf("%s is not UTF-8", visible.Quote(s))
 		}
@@ -200,8 +203,8 @@ func (b *Book) add(q *Question, parent string, calls []string) (string, error) {
 			ID: id, Revision: 1, State: Pending, Count: len(calls), Calls: slices.Clone(calls),
 			Effect: q.Effect, Target: q.Target, Plan: q.Plan, Facts: slices.Clone(q.Facts), Claim: visible.Line(q.Claim),
 			Labels: q.Labels, Rule: q.Rule, Requester: q.Requester, Agent: q.Agent,
-			Session: q.Session, SessionName: q.SessionName, Profile: q.Profile,
-			Skill: q.Skill, SkillDigest: q.SkillDigest, Script: q.Script,
+			Session: q.Session, SessionName: q.SessionName, Profile: q.Profile, ProfileDigest: q.ProfileDigest,
+			Workspace: q.Workspace, Skill: q.Skill, SkillDigest: q.SkillDigest, Script: q.Script,
 			Created: now, Expires: now.Add(span), Quorum: max(1, q.Quorum), Parent: parent,
 		},
 	}

@@ -93,7 +93,7 @@ func TestJoiningEnds(t *testing.T) {
 // Hundreds of questions. A flood is a no, before anybody is asked.
 func TestFlood(t *testing.T) {
 	b := openBook(t, bookDir(t), Options{Burst: 5, Every: time.Hour})
-	changes := b.Watch(t.Context())
+	changes := watch(t, b, t.Context(), 1)
 	asked, flood := 0, 0
 	for n := range 300 {
 		q := other(n)

@@ -26,6 +26,10 @@ type Options struct {
 	GrantMaxAdmin     time.Duration    // the longest grant of an admin or owner; 30 days
 	GrantMaxHelper    time.Duration    // the longest grant by way of a helper, of anybody; 15 minutes
 	Now               func() time.Time // the wall clock; time.Now
+
+	// Roles gives the role that a uid has at this moment; nil: it is not asked,
+	// and Recheck says who lost one. It is called while the Book is locked.
+	Roles func(uid uint32) Role
 }
 
 func (o Options) withDefaults() Options {
@@ -52,7 +56,8 @@ const (
 	maxQuestion = 512 << 10 // bytes of a ticket's file when it is made; half of record.Max
 	maxOver     = 64 << 20  // bytes of the files of tickets that are over, beside those with a live grant
 	maxGrants   = 10_000    // live ones
-	maxWatchers = 64
+	maxWatchers = 256       // of all
+	maxWatching = 8         // of one uid
 )
 
 // Book keeps tickets and grants. Its methods may be used at the same time.

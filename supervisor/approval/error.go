@@ -18,5 +18,6 @@ var (
 	ErrRole      = errors.New("you may not answer")
 	ErrRequester = errors.New("who asks can't answer")
 	ErrTwice     = errors.New("this takes another person")
+	ErrWatchers  = errors.New("too many watch already")
 	ErrInvalid   = errors.New("this can't be asked or answered")
 )

@@ -100,10 +100,14 @@ func TestForeignFiles(t *testing.T) {
 		{"no quorum", replace(`"quorum": 2`, `"quorum": 0`)},
 		{"one person twice", replace(`"uid": 1001`, `"uid": 1000`)},
 		{"a grant for another script", replace(`"script": "run.py",
-      "effect"`, `"script": "rm.py",
-      "effect"`)},
+      "profile"`, `"script": "rm.py",
+      "profile"`)},
 		{"a grant for a program", replace(`"script": "run.py",
+      "profile"`, `"profile"`)},
+		{"a grant under another profile", replace(`"profile": "sha256:profile"`, `"profile": "sha256:other"`)},
+		{"a grant on another workspace", replace(`"workspace": "/srv/letters",
       "effect"`, `"effect"`)},
+		{"a ticket under no profile", replace(`"profile_digest": "sha256:profile",`, ``)},
 		{"a grant for another session", replace(`"session": "s1"
     },`, `"session": "s2"
     },`)},
@@ -320,7 +324,7 @@ func FuzzStored(f *testing.F) {
 		if g := rec.Grant; g != nil && g.Revoked == "" && g.Created.Before(g.Expires) {
 			s := policy.Subject{
 				Effect: g.Scope.Effect, Target: rec.Ticket.Target, Plan: rec.Ticket.Plan, Skill: rec.Ticket.SkillDigest, Script: rec.Ticket.Script,
-				Session: rec.Ticket.Session, Agent: rec.Ticket.Agent,
+				Profile: rec.Ticket.ProfileDigest, Workspace: rec.Ticket.Workspace, Session: rec.Ticket.Session, Agent: rec.Ticket.Agent,
 			}
 			if why := g.Mismatch(s, rec.Ticket.Quorum, g.Created); why != "" {
 				t.Errorf("its grant is not for it: %s: %+v", why, rec)

@@ -77,7 +77,8 @@ func question(call string) Question {
 	return Question{
 		Call: call, Effect: policy.Exec, Plan: "sha256:plan", Facts: []Fact{{Name: "command", Value: `"run.py"`}},
 		Rule: "profile p asks", Requester: "agent claw (uid 990)", RequesterUID: agentUID, Agent: "claw",
-		Session: "s1", SessionName: "chat", Profile: "p", Skill: "greet", SkillDigest: "sha256:skill", Script: "run.py",
+		Session: "s1", SessionName: "chat", Profile: "p", ProfileDigest: "sha256:profile",
+		Workspace: "/srv/letters", Skill: "greet", SkillDigest: "sha256:skill", Script: "run.py",
 	}
 }
 
@@ -91,7 +92,7 @@ func other(n int) Question {
 func subjectOf(q Question) policy.Subject {
 	return policy.Subject{
 		Effect: q.Effect, Target: q.Target, Plan: q.Plan, Skill: q.SkillDigest, Script: q.Script,
-		Session: q.Session, Agent: q.Agent, Labels: q.Labels,
+		Profile: q.ProfileDigest, Workspace: q.Workspace, Session: q.Session, Agent: q.Agent, Labels: q.Labels,
 	}
 }
 
@@ -122,6 +123,15 @@ func show(t testing.TB, b *Book, id string) Ticket {
 		t.Fatal(err)
 	}
 	return k
+}
+
+func watch(t testing.TB, b *Book, ctx context.Context, uid uint32) <-chan Ticket {
+	t.Helper()
+	changes, err := b.Watch(ctx, uid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return changes
 }
 
 // answer answers the ticket as it is now.

@@ -17,7 +17,8 @@ const (
 	usedUp  = "used up"
 )
 
-// Use decides, with the grants as they stand at this moment. A grant whose uses
+// Use decides, with the grants as they stand at this moment; with Options.Roles
+// one counts only while everybody who gave it is an approver. A grant whose uses
 // are counted has one less when it returns allow, durably. During a lockdown it
 // is a deny, and also where a use can't be written down.
 func (b *Book) Use(s policy.Subject, rules []policy.Rule) policy.Verdict {
@@ -65,18 +66,26 @@ func (b *Book) decide(s policy.Subject, rules []policy.Rule) (policy.Verdict, in
 		return policy.Verdict{Decision: profiles.Deny, Rule: err.Error()}, -1
 	}
 	b.expire()
-	v := policy.Decide(s, rules, b.grants, b.now())
-	if v.Grant == "" {
-		return v, -1
+	roles, now := b.present(), b.now()
+	v := policy.Decide(s, rules, b.grants, now)
+	i := b.place(v.Grant)
+	if i >= 0 && roles.lost(&b.grants[i]) != "" {
+		v = policy.Decide(s, rules, roles.standing(b.grants), now)
+		i = b.place(v.Grant)
 	}
-	return v, slices.IndexFunc(b.grants, func(g policy.Grant) bool { return g.ID == v.Grant })
+	return v, i
+}
+
+// place gives where a live grant is, or -1. b.mu is held.
+func (b *Book) place(id string) int {
+	return slices.IndexFunc(b.grants, func(g policy.Grant) bool { return g.ID == id })
 }
 
 // Explain says what Use would, without using anything, and how it comes to be.
 func (b *Book) Explain(s policy.Subject, rules []policy.Rule) (policy.Verdict, []string) {
 	b.mu.Lock()
 	b.expire()
-	grants, now, err := slices.Clone(b.grants), b.now(), b.refusing()
+	grants, now, err := b.present().standing(b.grants), b.now(), b.refusing()
 	b.mu.Unlock()
 	v, lines := policy.Explain(s, rules, grants, now)
 	if err != nil {
@@ -214,35 +223,17 @@ func (b *Book) Void(reason string, match func(Ticket) bool) (Voided, error) {
 // it gives are those that lost an answer; they stay pending. The daemon calls it when roles
 // or /etc/group changed.
 func (b *Book) Recheck(roles Roles) (Voided, error) {
-	known := map[uint32]bool{}
-	approver := func(uid uint32) bool {
-		if _, ok := known[uid]; !ok {
-			role, _ := roles.Of(uid)
-			known[uid] = role >= Approver
-		}
-		return known[uid]
-	}
+	now := newPresent(func(uid uint32) Role {
+		role, _ := roles.Of(uid)
+		return role
+	})
 	return b.void(func(e *entry) *stored {
-		next := e.rec.next()
-		n := &next.Ticket
-		n.Answers, next.Wishes = nil, nil
-		for i, a := range e.rec.Ticket.Answers {
-			if approver(a.UID) {
-				n.Answers, next.Wishes = append(n.Answers, a), append(next.Wishes, e.rec.Wishes[i])
-			}
-		}
-		if len(n.Answers) == len(e.rec.Ticket.Answers) {
+		next := e.rec.withdrawn(now)
+		if len(next.Ticket.Answers) == len(e.rec.Ticket.Answers) {
 			return nil
 		}
 		return next
-	}, func(g *policy.Grant) string {
-		for i, uid := range g.ByUID {
-			if !approver(uid) {
-				return g.By[i] + " is an approver no more"
-			}
-		}
-		return ""
-	})
+	}, now.lost)
 }
 
 // void changes pending tickets and ends live grants, now, and then writes that.

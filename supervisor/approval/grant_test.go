@@ -28,6 +28,10 @@ func TestGrantIsForItsScope(t *testing.T) {
 		"other bytes":          {func(q *Question) { q.SkillDigest = "sha256:other" }, profiles.Ask},
 		"a command beside it":  {func(q *Question) { q.Script = "" }, profiles.Ask},
 		"the raw command":      {func(q *Question) { q.SkillDigest, q.Script = "", "" }, profiles.Ask},
+		"another profile":      {func(q *Question) { q.ProfileDigest = "sha256:other" }, profiles.Ask},
+		"another workspace":    {func(q *Question) { q.Workspace = "/srv/other" }, profiles.Ask},
+		"no workspace":         {func(q *Question) { q.Workspace = "" }, profiles.Ask},
+		"renamed":              {func(q *Question) { q.Profile, q.Skill = "renamed", "renamed" }, profiles.Allow},
 		"another session":      {func(q *Question) { q.Session = "s2" }, profiles.Ask},
 		"no session":           {func(q *Question) { q.Session = "" }, profiles.Ask},
 		"another agent's call": {func(q *Question) { q.Session, q.Agent = "s3", "other" }, profiles.Ask},
@@ -255,6 +259,112 @@ func TestRecheck(t *testing.T) {
 	b = openBook(t, dir, Options{})
 	if _, n := b.Counts(); n != 0 {
 		t.Errorf("%d grants came back", n)
+	}
+}
+
+// roster is who has which role, as a test says.
+type roster struct {
+	mu    sync.Mutex
+	roles map[uint32]Role
+}
+
+// everybody has the roles of the fixture's people.
+func everybody() *roster {
+	r := &roster{roles: map[uint32]Role{}}
+	for _, who := range []Who{alice, bob, carol, chat1, chat2, viewer} {
+		r.roles[who.UID] = who.Role
+	}
+	return r
+}
+
+func (r *roster) of(uid uint32) Role {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.roles[uid]
+}
+
+func (r *roster) set(who Who, role Role) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.roles[who.UID] = role
+}
+
+// Whoever lost the role has, from that moment and before anybody calls Recheck,
+// given nothing.
+func TestRolesOfThisMoment(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		grant Answer
+	}{{"not counted", grant}, {"counted", Answer{Verdict: Grant, For: time.Hour, Uses: 9}}} {
+		now := everybody()
+		b := openBook(t, bookDir(t), Options{Roles: now.of})
+		q := question("granted")
+		q.Quorum = 2
+		id := ask(t, b, q)
+		answer(t, b, alice, id, c.grant)
+		answer(t, b, carol, id, c.grant)
+		g := b.GrantOf(id)
+		uses := func(want string) {
+			t.Helper()
+			s := subjectOf(question("c"))
+			if _, lines := b.Explain(s, asking); strings.Contains(strings.Join(lines, "\n"), "grant: ") != (want != "") {
+				t.Errorf("%s: explained with %q", c.name, lines)
+			}
+			if v := b.Use(s, asking); v.Grant != want || (v.Decision == profiles.Allow) != (want != "") {
+				t.Errorf("%s: %+v, want %q", c.name, v, want)
+			}
+		}
+		uses(g.ID)
+		now.set(alice, Viewer)
+		uses("")
+		// Another's counts in its place, though this one would go before it.
+		q = question("second")
+		second := grantFor(t, b, q, Answer{Verdict: Grant, For: 2 * time.Hour, Uses: 10})
+		uses(second.ID)
+		now.set(alice, Approver)
+		now.set(carol, NoRole)
+		uses("")
+		now.set(carol, Approver) // less than it was, and enough
+		uses(g.ID)
+	}
+}
+
+func TestAnswersOfThisMoment(t *testing.T) {
+	now := everybody()
+	b := openBook(t, bookDir(t), Options{Roles: now.of})
+	two := func(n int) string {
+		q := other(n)
+		q.Quorum = 2
+		return ask(t, b, q)
+	}
+
+	id := two(1)
+	answer(t, b, alice, id, grant)
+	now.set(alice, NoRole)
+	_, err := b.Answer(alice, Answer{Ticket: id, Revision: 2, Verdict: Deny})
+	wantErr(t, err, ErrRole) // whatever the caller says
+	if k := answer(t, b, bob, id, grant); k.State != Pending || len(k.Answers) != 1 || k.Answers[0].UID != bob.UID {
+		t.Errorf("a removed approver is one of two: %+v", k)
+	}
+	if k := answer(t, b, carol, id, grant); k.State != Allowed || len(k.Answers) != 2 {
+		t.Errorf("%+v", k)
+	}
+	if g := b.GrantOf(id); g == nil || len(g.ByUID) != 2 || g.ByUID[0] != bob.UID || g.ByUID[1] != carol.UID {
+		t.Errorf("%+v", g)
+	}
+
+	now.set(carol, Approver)
+	id = two(2)
+	_, err = b.Answer(carol, Answer{Ticket: id, Revision: 1, Verdict: Grant, For: 24 * time.Hour})
+	wantErr(t, err, ErrRole) // an admin's until a moment ago
+
+	id = two(3)
+	answer(t, b, bob, id, yes)
+	now.set(bob, NoRole)
+	answer(t, b, carol, id, yes)
+	now.set(bob, Approver)
+	if k := answer(t, b, bob, id, yes); k.State != Allowed || len(k.Answers) != 2 { // anew, and not twice
+		t.Errorf("%+v", k)
 	}
 }
 

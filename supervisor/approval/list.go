@@ -4,6 +4,7 @@ package approval
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/clawsup/clawsup/supervisor/policy"
@@ -65,30 +66,45 @@ func (b *Book) GrantOf(ticket string) *policy.Grant {
 }
 
 // watcher is somebody who is told of changes.
-type watcher struct{ changes chan Ticket }
+type watcher struct {
+	uid     uint32
+	changes chan Ticket
+}
 
 // watchBuffer is how many changes a watcher may be behind.
 const watchBuffer = 256
 
 // Watch tells of each ticket when it is made and when it changes, in order,
-// until ctx is done. The channel is closed then, when the book is, when too
-// many watch already, and when its reader is 256 changes behind, who then lists
-// and watches anew. Who watches first and lists then misses nothing.
-func (b *Book) Watch(ctx context.Context) <-chan Ticket {
-	w := &watcher{make(chan Ticket, watchBuffer)}
+// until ctx is done. The channel is closed then, when the book is, and when its
+// reader is 256 changes behind, who then lists and watches anew. Who watches
+// first and lists then misses nothing. uid is who watches: one has 8 of these
+// at most, so that nobody keeps others out, and all together have 256. The
+// error is, or wraps, ErrWatchers or ErrClosed.
+func (b *Book) Watch(ctx context.Context, uid uint32) (<-chan Ticket, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || len(b.watchers) >= maxWatchers {
-		close(w.changes)
-		return w.changes
+	same := 0
+	for w := range b.watchers {
+		if w.uid == uid {
+			same++
+		}
 	}
+	switch {
+	case b.closed:
+		return nil, ErrClosed
+	case same >= maxWatching:
+		return nil, fmt.Errorf("%w: uid %d has %d watches; end one of them", ErrWatchers, uid, same)
+	case len(b.watchers) >= maxWatchers:
+		return nil, fmt.Errorf("%w: there are %d watches", ErrWatchers, len(b.watchers))
+	}
+	w := &watcher{uid, make(chan Ticket, watchBuffer)}
 	b.watchers[w] = true
 	context.AfterFunc(ctx, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.unwatch(w)
 	})
-	return w.changes
+	return w.changes, nil
 }
 
 // unwatch ends a watch, once. b.mu is held.

@@ -81,7 +81,7 @@ func TestList(t *testing.T) {
 func TestWatch(t *testing.T) {
 	b := openBook(t, bookDir(t), Options{})
 	ctx, cancel := context.WithCancel(t.Context())
-	changes := b.Watch(ctx)
+	changes := watch(t, b, ctx, 1)
 	id := ask(t, b, question("c1"))
 	ask(t, b, question("c2"))
 	answer(t, b, alice, id, yes)
@@ -96,7 +96,7 @@ func TestWatch(t *testing.T) {
 	}
 	ask(t, b, other(1))
 
-	slow := b.Watch(t.Context())
+	slow := watch(t, b, t.Context(), 1)
 	for n := 2; len(b.watchers) > 0; n++ {
 		q := other(n)
 		q.Agent = fmt.Sprint("agent", n)
@@ -110,20 +110,42 @@ func TestWatch(t *testing.T) {
 	if told != watchBuffer {
 		t.Errorf("told %d times before it was closed", told)
 	}
-	for range maxWatchers {
-		b.Watch(t.Context())
-	}
-	if _, more := <-b.Watch(t.Context()); more {
-		t.Error("one watcher too many")
-	}
-	last := b.Watch(t.Context())
+	last := watch(t, b, t.Context(), 1)
 	closeBook(t, b)
 	if _, more := <-last; more {
 		t.Error("it goes on after the end")
 	}
-	if _, more := <-b.Watch(t.Context()); more {
-		t.Error("it begins after the end")
+	_, err := b.Watch(t.Context(), 1)
+	wantErr(t, err, ErrClosed)
+}
+
+// Nobody keeps others from watching, and there is an end to all.
+func TestWatchers(t *testing.T) {
+	b := openBook(t, bookDir(t), Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	first := watch(t, b, ctx, 1)
+	for range maxWatching - 1 {
+		watch(t, b, t.Context(), 1)
 	}
+	_, err := b.Watch(t.Context(), 1)
+	wantErr(t, err, ErrWatchers)
+	second := watch(t, b, t.Context(), 2)
+	id := ask(t, b, question("c1"))
+	for _, w := range []<-chan Ticket{first, second} {
+		if k := <-w; k.ID != id {
+			t.Errorf("%+v", k)
+		}
+	}
+	cancel()
+	if _, more := <-first; more {
+		t.Error("it goes on after its end")
+	}
+	watch(t, b, t.Context(), 1) // in its place
+	for n := maxWatching + 1; n < maxWatchers; n++ {
+		watch(t, b, t.Context(), uint32(1+n/maxWatching))
+	}
+	_, err = b.Watch(t.Context(), 5000)
+	wantErr(t, err, ErrWatchers)
 }
 
 func TestClose(t *testing.T) {

@@ -53,6 +53,19 @@ func (s *stored) closed(state State, reason string, now time.Time) *stored {
 	return n
 }
 
+// withdrawn gives a copy to change, one revision on, without the answers of who
+// is an approver no more.
+func (s *stored) withdrawn(p present) *stored {
+	n := s.next()
+	n.Ticket.Answers, n.Wishes = nil, nil
+	for i, a := range s.Ticket.Answers {
+		if p.approver(a.UID) {
+			n.Ticket.Answers, n.Wishes = append(n.Ticket.Answers, a), append(n.Wishes, s.Wishes[i])
+		}
+	}
+	return n
+}
+
 // regranted gives it with its grant changed.
 func (s *stored) regranted(change func(*policy.Grant)) *stored {
 	n, g := *s, *s.Grant
@@ -108,7 +121,7 @@ func (s *stored) checkGrant() error {
 		return nil
 	}
 	c := g.Scope
-	want, err := scopeOf(t, wish{Wide: c.Agent != "", Exact: c.Plan != ""})
+	want, err := t.Scope(c.Agent != "", c.Plan != "")
 	switch {
 	case err != nil:
 		return err
@@ -129,30 +142,4 @@ func (s *stored) checkGrant() error {
 		}
 	}
 	return nil
-}
-
-// scopeOf gives what a grant that comes of t is for: a script of its skill, or
-// else, and where exact is wished for, the whole plan.
-func scopeOf(t *Ticket, w wish) (policy.Scope, error) {
-	s := policy.Scope{Effect: t.Effect, Target: t.Target}
-	if t.SkillDigest != "" && t.Script != "" && !w.Exact {
-		s.Skill, s.Script = t.SkillDigest, t.Script
-	} else {
-		s.Plan = t.Plan
-	}
-	if w.Wide {
-		s.Agent = t.Agent
-	} else {
-		s.Session = t.Session
-	}
-	if err := s.Check(); err != nil {
-		if w.Wide && t.Agent == "" {
-			return s, fmt.Errorf("%w: the call is no agent's, so that nothing can be granted to its agent", ErrInvalid)
-		}
-		if !w.Wide && t.Session == "" && t.Agent != "" {
-			return s, fmt.Errorf("%w: the call has no session: grant it to its agent, or allow it once", ErrInvalid)
-		}
-		return s, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return s, nil
 }

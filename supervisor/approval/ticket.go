@@ -3,6 +3,7 @@
 package approval
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/clawsup/clawsup/supervisor/policy"
@@ -24,14 +25,16 @@ type Ticket struct {
 	Labels   policy.Labels `json:"labels"`
 	Rule     string        `json:"rule"` // why a person is asked
 
-	Requester   string `json:"requester"`
-	Agent       string `json:"agent,omitempty"`
-	Session     string `json:"session,omitempty"`      // id
-	SessionName string `json:"session_name,omitempty"` // the caller's name for it
-	Profile     string `json:"profile"`
-	Skill       string `json:"skill,omitempty"` // name
-	SkillDigest string `json:"skill_digest,omitempty"`
-	Script      string `json:"script,omitempty"`
+	Requester     string     `json:"requester"`
+	Agent         string     `json:"agent,omitempty"`
+	Session       string     `json:"session,omitempty"`      // id
+	SessionName   string     `json:"session_name,omitempty"` // the caller's name for it
+	Profile       string     `json:"profile"`                // name
+	ProfileDigest string     `json:"profile_digest"`
+	Workspace     raw.String `json:"workspace,omitempty"` // path; empty: the session's own, or none
+	Skill         string     `json:"skill,omitempty"`     // name
+	SkillDigest   string     `json:"skill_digest,omitempty"`
+	Script        string     `json:"script,omitempty"`
 
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"` // at this moment it is over
@@ -39,6 +42,38 @@ type Ticket struct {
 	Answers []Given   `json:"answers,omitempty"`
 	Parent  string    `json:"parent,omitempty"` // the ticket whose answer was to change the call into this
 	Reason  string    `json:"reason,omitempty"` // of a no
+}
+
+// Scope gives what a grant that comes of the ticket is for: its skill's script,
+// with any arguments, under its profile and on its workspace; or else, and
+// where exact is wished for, its whole plan. It is for the session, or for the
+// agent where wide is wished for. The error is, or wraps, ErrInvalid: there is
+// no such grant.
+func (t *Ticket) Scope(wide, exact bool) (policy.Scope, error) {
+	s := policy.Scope{
+		Effect: t.Effect, Target: t.Target,
+		Profile: t.ProfileDigest, ProfileName: t.Profile, Workspace: t.Workspace,
+	}
+	if t.SkillDigest != "" && t.Script != "" && !exact {
+		s.Skill, s.SkillName, s.Script = t.SkillDigest, t.Skill, t.Script
+	} else {
+		s.Plan = t.Plan
+	}
+	if wide {
+		s.Agent = t.Agent
+	} else {
+		s.Session = t.Session
+	}
+	if err := s.Check(); err != nil {
+		if wide && t.Agent == "" {
+			return s, fmt.Errorf("%w: the call is no agent's, so that nothing can be granted to its agent", ErrInvalid)
+		}
+		if !wide && t.Session == "" && t.Agent != "" {
+			return s, fmt.Errorf("%w: the call has no session: grant it to its agent, or allow it once", ErrInvalid)
+		}
+		return s, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return s, nil
 }
 
 // Fact is one thing that the plan is, with everything that others chose made visible.

@@ -48,8 +48,11 @@ func (b *Broker) ticketShow(_ context.Context, _ client, r *api.Request) (any, e
 }
 
 // ticketWatch tells every change of a ticket until the client has enough.
-func (b *Broker) ticketWatch(ctx context.Context, _ client, r *api.Request) (any, error) {
-	changes := b.book.Watch(ctx)
+func (b *Broker) ticketWatch(ctx context.Context, who client, r *api.Request) (any, error) {
+	changes, err := b.book.Watch(ctx, who.uid)
+	if err != nil {
+		return nil, ticketError(err)
+	}
 	for _, t := range b.book.List(false) {
 		if err := r.Send(ctx, api.TicketChanged, t); err != nil {
 			return nil, err
@@ -224,6 +227,7 @@ var ticketCodes = []struct {
 	{approval.ErrInvalid, api.CodeParams},
 	{approval.ErrLocked, api.CodeLocked},
 	{approval.ErrFull, api.CodeFull},
+	{approval.ErrWatchers, api.CodeFull},
 	{approval.ErrFlood, api.CodeFlood},
 	{approval.ErrClosed, api.CodeStopped},
 }

@@ -155,10 +155,12 @@ func TestAChangeThatCannotBePlannedChangesNothing(t *testing.T) {
 	}
 }
 
-// TestGrants: a grant is for a skill's script, and for
-// nothing that a raw command does with the skill's files.
+// TestGrants: a grant is for a skill's script under one profile and on one
+// workspace, and for nothing that a raw command does with the skill's files.
 func TestGrants(t *testing.T) {
-	h := begin(t, "")
+	h := newHost(t, "")
+	h.write("profiles/askrw2.toml", "extends = \"askrw\"\n[limits]\npids = 60\n")
+	h.start()
 	h.write("skills/hello/SKILL.md", "---\nname: hello\ndescription: says hello\n---\n")
 	script := h.write("skills/hello/scripts/hello.sh", "#!/bin/sh\ntouch /workspace/canary\n")
 	c, people := h.dial("call"), h.watch(h.dial("approval"))
@@ -184,6 +186,9 @@ func TestGrants(t *testing.T) {
 		t.Errorf("by the grant: %s", got)
 	}
 	for name, change := range map[string]func(*api.Submit){
+		"another profile":            func(s *api.Submit) { s.Profile = "askrw2" },
+		"another workspace":          func(s *api.Submit) { s.Workspace = raw.String(h.dir + "/work") },
+		"both":                       func(s *api.Submit) { s.Profile, s.Workspace = "askrw2", raw.String(h.dir+"/work") },
 		"another session":            func(s *api.Submit) { s.Session = "other" },
 		"no session":                 func(s *api.Submit) { s.Session = "" },
 		"a command beside the skill": func(s *api.Submit) { s.Args = args("touch", "/workspace/canary2") },
@@ -194,18 +199,110 @@ func TestGrants(t *testing.T) {
 		if got := verdict(other); got != "denied" {
 			t.Errorf("%s: %s", name, got)
 		}
+		if h.ran() {
+			t.Fatalf("%s: it ran", name)
+		}
+	}
+	g := ask[[]policy.Grant](t, people, api.GrantList, api.Nothing{})
+	if len(g) != 1 || g[0].Scope.ProfileName != "askrw" || g[0].Scope.Workspace != "" || g[0].Scope.SkillName != "hello" || g[0].Uses != 2 {
+		t.Errorf("%+v", g)
 	}
 	h.write("skills/hello/scripts/hello.sh", "#!/bin/sh\ntouch /workspace/canary3\n")
 	if got := verdict(s); got != "denied" {
 		t.Errorf("with other bytes: %s", got)
 	}
 	// What has changed once is void, also when it is changed back.
-	if g := ask[[]policy.Grant](t, people, api.GrantList, api.Nothing{}); len(g) != 0 && g[0].Revoked == "" {
+	if g = ask[[]policy.Grant](t, people, api.GrantList, api.Nothing{}); len(g) != 0 && g[0].Revoked == "" {
 		t.Errorf("%+v", g)
 	}
 	h.write("skills/hello/scripts/hello.sh", "#!/bin/sh\ntouch /workspace/canary\n")
 	if got := verdict(s); got != "denied" {
 		t.Errorf("with the first bytes again: %s", got)
+	}
+}
+
+// TestGrantOnAWorkspace: what was granted for one tree holds for no other, and
+// not for the session's own.
+func TestGrantOnAWorkspace(t *testing.T) {
+	h := begin(t, "")
+	h.write("skills/hello/SKILL.md", "---\nname: hello\ndescription: says hello\n---\n")
+	h.write("skills/hello/scripts/hello.sh", "#!/bin/sh\ntouch \"/workspace/$1\"\n")
+	h.write("letters/one", "")
+	c, people := h.dial("call"), h.watch(h.dial("approval"))
+	s := api.Submit{Skill: "hello", Args: args("hello.sh", "first"), Profile: "askrw", Session: "s", Workspace: raw.String(h.dir + "/work")}
+	v := ask[api.Call](t, c, api.CallSubmit, s)
+	k := nextTicket(t, people, v.ID)
+	if string(k.Workspace) != h.dir+"/work" || k.ProfileDigest == "" {
+		t.Errorf("%+v", k)
+	}
+	a := answer(k, approval.Grant)
+	a.For = time.Hour
+	ask[api.Answered](t, people, api.TicketAnswer, a)
+	ask[api.Call](t, c, api.CallWait, api.CallRef{Call: v.ID})
+	d := api.Duration(0)
+	s.Deadline, s.Wait, s.Args = &d, true, args("hello.sh", "canary")
+	for name, workspace := range map[string]raw.String{"another tree": raw.String(h.dir + "/letters"), "the session's own": ""} {
+		other := s
+		other.Workspace = workspace
+		if v := ask[api.Call](t, c, api.CallSubmit, other); v.Result.Status != runtime.Denied {
+			t.Errorf("%s: %+v", name, v.Result)
+		}
+	}
+	if list := h.list("letters"); len(list) != 1 || h.ran() {
+		t.Fatalf("it ran: %v", list)
+	}
+	if v := ask[api.Call](t, c, api.CallSubmit, s); v.Result.Status != runtime.Exited || v.Grant == "" || !h.ran() {
+		t.Errorf("by the grant: %+v", v.Result)
+	}
+}
+
+// TestRolesOfThisMoment: who is an approver no more has given nothing, before
+// anybody has looked through the grants and the answers.
+func TestRolesOfThisMoment(t *testing.T) {
+	h := newHost(t, "[roles]\napprover = [\"uid:4001\", \"uid:4002\"]\n")
+	h.write("profiles/two.toml", "extends = \"askrw\"\n[effects]\nquorum = 2\n")
+	h.start()
+	c, people := h.dial("call"), h.watch(h.dial("approval"))
+	s := api.Submit{Args: args("true"), Profile: "ask", Session: "work"}
+	v := ask[api.Call](t, c, api.CallSubmit, s)
+	a := answer(nextTicket(t, people, v.ID), approval.Grant)
+	a.For = time.Hour
+	if r := h.as(4001, nil, "approval.sock", api.TicketAnswer, a); r.Error != "" {
+		t.Fatal(r.Error)
+	}
+	d := api.Duration(0)
+	s.Deadline, s.Wait = &d, true
+	if v := ask[api.Call](t, c, api.CallSubmit, s); v.Result.Status != runtime.Exited || v.Grant == "" {
+		t.Fatalf("by the grant: %+v", v.Result)
+	}
+	two := h.asking("touch canary")
+	two.Profile = "two"
+	asked := ask[api.Call](t, c, api.CallSubmit, two)
+	k := nextTicket(t, people, asked.ID)
+	if r := h.as(4001, nil, "approval.sock", api.TicketAnswer, answer(k, approval.Allow)); r.Error != "" {
+		t.Fatal(r.Error)
+	}
+
+	h.configure("[roles]\napprover = [\"uid:4002\"]\n")
+	g, err := load(h.dir+"/clawsup.toml", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.broker.generation.Store(g) // and no Recheck after it
+	if v := ask[api.Call](t, c, api.CallSubmit, s); v.Result.Status != runtime.Denied {
+		t.Errorf("by a removed approver's grant: %+v", v.Result)
+	}
+	k = ask[approval.Ticket](t, people, api.TicketShow, api.TicketRef{Ticket: k.ID})
+	if r := h.as(4002, nil, "approval.sock", api.TicketAnswer, answer(k, approval.Allow)); r.Error != "" {
+		t.Fatal(r.Error)
+	}
+	k = ask[approval.Ticket](t, people, api.TicketShow, api.TicketRef{Ticket: k.ID})
+	if k.State != approval.Pending || len(k.Answers) != 1 || k.Answers[0].UID != 4002 || h.ran() {
+		t.Errorf("a removed approver is one of two: %+v", k)
+	}
+	ask[api.Answered](t, people, api.TicketAnswer, answer(k, approval.Allow)) // root is another person
+	if v := ask[api.Call](t, c, api.CallWait, api.CallRef{Call: asked.ID}); v.Result.Status != runtime.Exited || !h.ran() {
+		t.Errorf("%+v", v.Result)
 	}
 }
 

@@ -114,7 +114,7 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	if b.book, err = approval.Open(filepath.Join(c.StateDir, "approvals"), bookOptions(g)); err != nil {
+	if b.book, err = approval.Open(filepath.Join(c.StateDir, "approvals"), b.bookOptions(g)); err != nil {
 		return nil, err
 	}
 	b.queue = newQueue(b.bounds(g))
@@ -188,12 +188,16 @@ func (b *Broker) rate(g *Generation, name string) int {
 	return g.Config.Calls.Rate
 }
 
-func bookOptions(g *Generation) approval.Options {
+func (b *Broker) bookOptions(g *Generation) approval.Options {
 	a := g.Config.Approvals
 	return approval.Options{
 		Expiry: time.Duration(a.Expiry), Burst: a.Burst, Every: time.Duration(a.Every),
 		Pending: a.Pending, PendingPerSession: a.PendingPerSession,
 		GrantMax: time.Duration(a.GrantMax), GrantMaxAdmin: time.Duration(a.GrantMaxAdmin),
+		Roles: func(uid uint32) approval.Role {
+			role, _ := b.generation.Load().roles.Of(uid)
+			return role
+		},
 	}
 }
 
@@ -328,7 +332,7 @@ func (b *Broker) Reload(ctx context.Context) (err error) {
 	b.generation.Store(g)
 	b.queue.set(b.bounds(g))
 	b.sessions.Reload(time.Duration(g.Config.Sessions.Expiry), int64(g.Config.Sessions.Max), g.Config.Sessions.Count)
-	b.book.Configure(bookOptions(g))
+	b.book.Configure(b.bookOptions(g))
 	b.recheck(g)
 	b.reloadAgents(g)
 	return nil

@@ -478,10 +478,13 @@ func (b *Broker) subject(c *call) policy.Subject {
 	labels := b.labelsOf(v.Agent, v.Session)
 	s := policy.Subject{
 		Effect: policy.Exec, Plan: c.plan.Digest, Script: c.plan.Script,
-		Session: v.Session, Agent: v.Agent, Labels: labels,
+		Profile: c.plan.Profile.Digest, Session: v.Session, Agent: v.Agent, Labels: labels,
 	}
 	if c.plan.Skill != nil {
 		s.Skill = c.plan.Skill.Digest
+	}
+	if c.plan.Workspace != nil {
+		s.Workspace = raw.String(c.plan.Workspace.Path)
 	}
 	c.update(func(v *api.Call) { v.Labels = labels })
 	return s
@@ -676,11 +679,14 @@ func (b *Broker) question(c *call, p *supervisor.Plan, verdict policy.Verdict) a
 		Call: c.id, Effect: policy.Exec, Plan: p.Digest, Labels: v.Labels, Rule: verdict.Rule,
 		Claim: c.request.Claim, Requester: c.owner.String(), RequesterUID: c.owner.uid,
 		Agent: v.Agent, Session: v.Session, SessionName: v.SessionName,
-		Profile: p.Profile.Profile.Name, Script: p.Script,
+		Profile: p.Profile.Profile.Name, ProfileDigest: p.Profile.Digest, Script: p.Script,
 		Quorum: verdict.Quorum,
 	}
 	if p.Skill != nil {
 		q.Skill, q.SkillDigest = p.Skill.Name, p.Skill.Digest
+	}
+	if p.Workspace != nil {
+		q.Workspace = raw.String(p.Workspace.Path)
 	}
 	q.Facts = factsOf(p)
 	return q

@@ -82,6 +82,8 @@ func (s Subject) text() string {
 	part("by plan", s.Plan)
 	part("of skill", s.Skill)
 	part("script", s.Script)
+	part("under profile", s.Profile)
+	part("on workspace", string(s.Workspace))
 	part("in session", s.Session)
 	part("for agent", s.Agent)
 	switch {

@@ -20,6 +20,8 @@ func (s Scope) Check() error {
 		return errors.New("a grant for a skill names one of its scripts; with the skill alone any command could be run beside it")
 	case s.Skill == "" && s.Script != "":
 		return errors.New("a grant for a script names the skill that it is of, by its digest")
+	case s.Skill != "" && s.Profile == "":
+		return errors.New("a grant for a skill's script names the profile, by its digest; another one may let the script do more")
 	case s.Session == "" && s.Agent == "":
 		return errors.New("a grant is for one session or one agent; this call has neither, so that it can be allowed only once")
 	case s.Session != "" && s.Agent != "":
@@ -35,7 +37,8 @@ func (s Scope) Check() error {
 //   - it has uses left, or they aren't counted
 //   - so many people gave it
 //   - its scope could be granted (see [Scope.Check]), and it is for the effect,
-//     the plan or the skill with the script, the session or agent, and the target
+//     the plan or the skill with the script, profile and workspace, the session
+//     or agent, and the target
 //   - with both labels and an external effect, it names that very target
 func (g *Grant) Mismatch(s Subject, quorum int, now time.Time) string {
 	c := &g.Scope
@@ -52,6 +55,10 @@ func (g *Grant) Mismatch(s Subject, quorum int, now time.Time) string {
 		return "it is for another skill, or for other bytes of this one"
 	case c.Script != s.Script && c.Skill != "":
 		return "it is for another script"
+	case c.Profile != s.Profile && c.Skill != "":
+		return "it is for another profile"
+	case c.Workspace != s.Workspace && c.Skill != "":
+		return "it is for another workspace"
 	case g.Revoked != "":
 		return "it is revoked"
 	case !now.Before(g.Expires):

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/clawsup/clawsup/profiles"
+	"github.com/clawsup/clawsup/supervisor/raw"
 )
 
 // Effect is one thing a call does to the world. The set is closed.
@@ -77,14 +78,16 @@ func (l Labels) Or(m Labels) Labels {
 
 // Subject is what a question is about: who wants which effect on what.
 type Subject struct {
-	Effect  Effect
-	Target  string // of fs: a path below the workspace; of net: host:port; of secret: its name; of exec: empty. See Check
-	Plan    string // digest
-	Skill   string // digest; empty: a raw command
-	Script  string // of the skill
-	Session string // id; empty: none
-	Agent   string // name; empty: not an agent's
-	Labels  Labels
+	Effect    Effect
+	Target    string     // of fs: a path below the workspace; of net: host:port; of secret: its name; of exec: empty. See Check
+	Plan      string     // digest
+	Skill     string     // digest; empty: a raw command
+	Script    string     // of the skill
+	Profile   string     // digest
+	Workspace raw.String // path of the tree that it works on; empty: the session's own, or none
+	Session   string     // id; empty: none
+	Agent     string     // name; empty: not an agent's
+	Labels    Labels
 }
 
 // Rule is one line of a profile's policy.
@@ -97,16 +100,21 @@ type Rule struct {
 	Origin   string // "FILE:LINE" or "built in: NAME"
 }
 
-// Scope is what a grant is for. It names either a skill by digest and script, or one
-// whole plan; never a program alone, with which anything could be run.
+// Scope is what a grant is for. It names either a skill by digest and script, under
+// one profile and on one workspace, or one whole plan; never a program alone, with
+// which anything could be run.
 type Scope struct {
-	Plan    string `json:"plan,omitempty"`   // digest
-	Skill   string `json:"skill,omitempty"`  // digest
-	Script  string `json:"script,omitempty"` // of the skill
-	Effect  Effect `json:"effect"`
-	Target  string `json:"target,omitempty"`  // pattern, see Match
-	Session string `json:"session,omitempty"` // id; one of session and agent is set
-	Agent   string `json:"agent,omitempty"`
+	Plan        string     `json:"plan,omitempty"`       // digest; it covers profile and workspace
+	Skill       string     `json:"skill,omitempty"`      // digest
+	SkillName   string     `json:"skill_name,omitempty"` // for people; the digest counts
+	Script      string     `json:"script,omitempty"`     // of the skill
+	Profile     string     `json:"profile"`              // digest
+	ProfileName string     `json:"profile_name"`         // for people; the digest counts
+	Workspace   raw.String `json:"workspace,omitempty"`  // path; empty: the session's own, or none
+	Effect      Effect     `json:"effect"`
+	Target      string     `json:"target,omitempty"`  // pattern, see Match
+	Session     string     `json:"session,omitempty"` // id; one of session and agent is set
+	Agent       string     `json:"agent,omitempty"`
 }
 
 // Grant is a person's yes that outlives one ticket.

@@ -137,7 +137,7 @@ func ticket(id string, more ...approval.Fact) approval.Ticket {
 		ID: id, Revision: 1, State: approval.Pending, Count: 1, Calls: []string{"c-" + id}, Quorum: 1,
 		Effect: policy.Exec, Plan: "sha256:" + strings.Repeat("ab", 32),
 		Facts: append([]approval.Fact{{Name: "command", Value: `"rm" "-rf" "a\u202eb"`}}, more...),
-		Rule:  "profile build", Requester: "agent main (uid 990)", Agent: "main", Session: "s-1", Profile: "build",
+		Rule:  "profile build", Requester: "agent main (uid 990)", Agent: "main", Session: "s-1", Profile: "build", ProfileDigest: "sha256:profile",
 		Created: at, Expires: at.Add(10 * time.Minute),
 	}
 }
@@ -293,6 +293,22 @@ func TestDeny(t *testing.T) {
 	b.shows("nothing was answered")
 }
 
+// TestGrantSaysItsScope: all of what a grant would be for is on the screen.
+func TestGrantSaysItsScope(t *testing.T) {
+	k := ticket("AAAA")
+	k.Skill, k.SkillDigest, k.Script, k.Workspace = "csv", "sha256:skill", "run.py", "/srv/le\u202etters"
+	b := newTable(t, 200, 40, k)
+	b.wait(Settle)
+	b.press("g")
+	b.shows("< skill csv as it is now, script run.py with any arguments, under profile build, on workspace \"/srv/le\\u202etters\" >")
+	b.press("down", "down")
+	b.shows("< this session >")
+	b.press("right")
+	b.shows("< every session of agent main >")
+	b.press("down", "right")
+	b.shows("< exactly this plan, under profile build, on workspace")
+}
+
 // TestFormForWhatWasRead: a form that was opened for one revision answers no other.
 func TestFormForWhatWasRead(t *testing.T) {
 	b := newTable(t, 80, 40, ticket("AAAA"))
@@ -308,7 +324,9 @@ func TestFormForWhatWasRead(t *testing.T) {
 
 func TestGrant(t *testing.T) {
 	skill := ticket("AAAA")
-	skill.Skill, skill.Script = "csv", "run.py"
+	skill.Skill, skill.SkillDigest, skill.Script = "csv", "sha256:skill", "run.py"
+	beside := skill // a command of its own, with the skill's files
+	beside.Script = ""
 	alone := ticket("AAAA")
 	alone.Session, alone.Agent = "", ""
 	for _, c := range []struct {
@@ -321,6 +339,7 @@ func TestGrant(t *testing.T) {
 		{"as it is", ticket("AAAA"), []string{"enter"}, approval.Answer{For: time.Hour, Exact: true}, ""},
 		{"bounded", ticket("AAAA"), []string{"down", "3", "tab", "right", "enter"}, approval.Answer{For: time.Hour, Uses: 3, Wide: true, Exact: true}, ""},
 		{"skill", skill, []string{"enter"}, approval.Answer{For: time.Hour}, ""},
+		{"beside a skill", beside, []string{"enter"}, approval.Answer{For: time.Hour, Exact: true}, ""},
 		{"exact skill", skill, []string{"up", "space", "enter"}, approval.Answer{For: time.Hour, Exact: true}, ""},
 		{"no time", ticket("AAAA"), []string{"x", "enter"}, approval.Answer{}, "how long is a time"},
 		{"no count", ticket("AAAA"), []string{"down", "0", "enter"}, approval.Answer{}, "how often is a number"},

@@ -14,6 +14,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/raw"
 )
 
@@ -103,10 +104,7 @@ func newDeny(t approval.Ticket) (*form, error) {
 		}}, nil
 }
 
-const (
-	thisSession = "this session"
-	exactPlan   = "exactly this plan"
-)
+const thisSession = "this session"
 
 func newGrant(t approval.Ticket) (*form, error) {
 	who := field{name: "for whom"}
@@ -114,18 +112,20 @@ func newGrant(t approval.Ticket) (*form, error) {
 		who.choices = append(who.choices, thisSession)
 	}
 	if t.Agent != "" {
-		who.choices = append(who.choices, "every session of "+t.Agent)
+		who.choices = append(who.choices, Who(&policy.Scope{Agent: t.Agent}))
 	}
 	if who.choices == nil {
 		return nil, errors.New("a grant is for a session or an agent, and this call has neither: allow it once")
 	}
-	what := field{name: "for what", choices: []string{exactPlan}}
-	if t.Skill != "" {
-		script := t.Skill
-		if t.Script != "" {
-			script += ", " + t.Script
+	what := field{name: "for what"}
+	for _, exact := range []bool{false, true} {
+		scope, err := t.Scope(t.Session == "", exact)
+		if err != nil {
+			return nil, err
 		}
-		what.choices = []string{"the skill as it is now, any arguments: " + script, exactPlan}
+		if exact || scope.Skill != "" {
+			what.choices = append(what.choices, What(&scope))
+		}
 	}
 	return &form{ticket: t, title: "Grant " + t.ID, does: "grants",
 		fields: []field{newInput("how long", "1h", false), newInput("how often", "", false), who, what},
@@ -145,7 +145,7 @@ func makeGrant(f *form) (approval.Answer, error) {
 	}
 	who, what := &f.fields[2], &f.fields[3]
 	a.Wide = who.choices[who.chosen] != thisSession
-	a.Exact = what.choices[what.chosen] == exactPlan
+	a.Exact = what.chosen == len(what.choices)-1
 	return a, nil
 }
 
