@@ -28,6 +28,12 @@
 // A quorum takes that many people: distinct uids, of whom those that answer
 // through one helper count as one. One no is a no.
 //
+// # Roles are those of the moment
+//
+// Options.Roles is asked at each answer, each count of a quorum and each use of
+// a grant: who has lost the role has said nothing. [Book.Recheck] then takes
+// what such people gave away for good.
+//
 // # The requester is never an approver
 //
 // An answer by the uid that asked is refused. Root is excepted: what an
@@ -44,9 +50,10 @@
 //
 // # A grant
 //
-// It is for the ticket's effect and target, for the skill's digest with the
-// script or else for the whole plan, and for the session, or the agent if it
-// is wide. It takes people who all said grant, and has the shortest time and
+// It is for the ticket's effect and target; for the skill's digest with the
+// script, under the profile and on the workspace of the ticket, or else for the
+// whole plan; and for the session, or the agent if it is wide (see
+// [Ticket.Scope]). It takes people who all said grant, and has the shortest time and
 // the fewest uses that any of them said. [Book.Use] decides and counts a use
 // down in one step, durably before it says yes. What is not counted costs no
 // write.

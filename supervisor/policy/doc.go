@@ -34,7 +34,9 @@
 //
 // # Limits
 //
-// Who counts down the uses of a grant, and sees to it that two calls at once
-// don't use the last one twice, is package approval (Book.Use). Labels are
+// Who counts down the uses of a grant, sees to it that two calls at once don't
+// use the last one twice, and that who gave it still may, is package approval
+// (Book.Use). A grant for a skill's script leaves arguments, environment and
+// standard input open. Labels are
 // what the caller says they are: see package session.
 package policy
