@@ -35,7 +35,7 @@ func (b *Broker) state() api.Daemon {
 	going, waiting := b.queue.numbers()
 	d := api.Daemon{
 		Version: b.options.Version, Started: b.started.UTC(), Generation: g.Number, Loaded: g.Loaded.UTC(),
-		Calls: going, Queue: waiting, Sessions: len(b.sessions.List()), Notes: b.book.Notes(),
+		Calls: going, Queue: waiting, Sessions: len(b.sessions.List()), Notes: slices.Concat(b.book.Notes(), b.sessions.Notes()),
 	}
 	d.Tickets, d.Grants = b.book.Counts()
 	for _, a := range b.agentList() {
@@ -101,7 +101,7 @@ func sessionError(err error) error {
 	return err
 }
 
-func (b *Broker) sessionShow(_ context.Context, _ client, r *api.Request) (any, error) {
+func (b *Broker) sessionShow(ctx context.Context, _ client, r *api.Request) (any, error) {
 	ref, err := params[api.SessionRef](r)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (b *Broker) sessionShow(_ context.Context, _ client, r *api.Request) (any, 
 	if err != nil {
 		return nil, err
 	}
-	if s, err = b.sessions.Measure(s.ID); err != nil {
+	if s, err = b.sessions.Measure(ctx, s.ID); err != nil {
 		return nil, sessionError(err)
 	}
 	return b.sessionView(s), nil

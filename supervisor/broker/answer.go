@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/clawsup/clawsup/profiles"
@@ -25,18 +26,38 @@ func (b *Broker) ticketList(_ context.Context, _ client, r *api.Request) (any, e
 	}
 	room := maxFacts // a frame is bounded; they are whole in ticket.show
 	for i := range list {
-		for _, f := range list[i].Facts {
-			room -= len(f.Name) + len(f.Value) + len(f.Digest)
-		}
+		room -= spelled(list[i].Facts)
 		if list[i].State != approval.Pending || room < 0 {
 			list[i].Facts = nil
 		}
+		list[i].Claim = cut(list[i].Claim, 200)
 	}
+	list = fitting(list)
 	return list, nil
 }
 
-// maxFacts bounds, in bytes, what a list has of the tickets' facts together.
+// maxFacts bounds, in bytes of JSON, what a list has of the tickets' facts together.
 const maxFacts = 256 << 10
+
+// maxList bounds a list, in bytes of JSON: with the rest it fits a frame.
+const maxList = 768 << 10
+
+// spelled is how long a value is in JSON.
+func spelled(v any) int {
+	text, _ := json.Marshal(v)
+	return len(text)
+}
+
+// fitting gives as many of a list's first as fit an answer.
+func fitting[T any](list []T) []T {
+	room := maxList
+	for i := range list {
+		if room -= spelled(list[i]) + 1; room < 0 {
+			return list[:i]
+		}
+	}
+	return list
+}
 
 func (b *Broker) ticketShow(_ context.Context, _ client, r *api.Request) (any, error) {
 	ref, err := params[api.TicketRef](r)
@@ -161,7 +182,7 @@ func (b *Broker) changed(ctx context.Context, who client, from approval.Who, a a
 		return nil, failf(api.CodeParams, "the changed call can't be planned: %v", err)
 	}
 	verdict := policy.Verdict{Decision: profiles.Ask, Rule: old.Rule, Quorum: old.Quorum}
-	q := b.question(c, p, verdict)
+	q := b.question(c, p, verdict, s.Claim)
 	t, err := b.book.Answer(from, a)
 	if err != nil {
 		b.refusedAnswer(ctx, who, a, err)
@@ -177,13 +198,12 @@ func (b *Broker) changed(ctx context.Context, who client, from approval.Who, a a
 	if err != nil {
 		return nil, errors.Join(ticketError(err), b.book.FailChange(t.ID, err.Error()), p.Close())
 	}
-	if !c.offer(change{p, rules, id}) {
+	if !c.offer(change{p, rules, id, command(&s)}) {
 		gone, cancel := context.WithCancel(ctx)
 		cancel()
 		_, _ = b.book.Await(gone, id, c.id) // nobody else takes it off the ticket
 		return nil, errors.Join(failf(api.CodeOver, "call %s has ended meanwhile", c.id), p.Close())
 	}
-	c.update(func(v *api.Call) { v.Command = command(&s) })
 	next, err := b.book.Show(id)
 	if err != nil {
 		return nil, ticketError(err)
@@ -193,7 +213,7 @@ func (b *Broker) changed(ctx context.Context, who client, from approval.Who, a a
 
 func (b *Broker) grantList(context.Context, client, *api.Request) (any, error) {
 	list := b.book.Grants()
-	return list[max(0, len(list)-maxListed):], nil
+	return fitting(list[max(0, len(list)-maxListed):]), nil
 }
 
 func (b *Broker) grantRevoke(ctx context.Context, who client, r *api.Request) (any, error) {

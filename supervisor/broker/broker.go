@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,11 +63,13 @@ type Broker struct {
 	accepting sync.Mutex     // see accept
 	noted     uint64         // of tend, and of Open before it: see checkpoint
 
-	reloading sync.Mutex // one reload, lockdown or unlock at a time
+	reloading sync.Mutex // one reload at a time
 
 	mu         sync.Mutex
 	agents     map[string]*agent.Agent // mu
 	agentNotes []string                // mu; what a reload could not do to them
+	followers  map[string]int          // mu; by socket and owner
+	lockdowns  int                     // mu; how many there were
 	skills     map[string]string       // mu; digests as they were last seen, by folder
 	logError   error                   // mu; why the log could not be written the last time
 	locked     string                  // mu; why there is a lockdown; empty: there is none
@@ -82,7 +85,7 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 	}
 	b := &Broker{
 		options: o, started: time.Now(), rates: newRates(), calls: newRegister(),
-		agents: map[string]*agent.Agent{}, skills: map[string]string{},
+		agents: map[string]*agent.Agent{}, skills: map[string]string{}, followers: map[string]int{},
 		made: map[string]supervisor.AgentConfig{},
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -109,8 +112,7 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 		}
 	}
 	if b.sessions, err = session.Open(filepath.Join(c.StateDir, "sessions"), session.Options{
-		Expiry: time.Duration(c.Sessions.Expiry), Max: int64(c.Sessions.Max), Count: c.Sessions.Count,
-		UID: b.sessionUID(), GID: b.sessionUID(),
+		Bounds: sessionBounds(g), UID: b.sessionUID(), GID: b.sessionUID(),
 	}); err != nil {
 		return nil, err
 	}
@@ -219,6 +221,11 @@ func (b *Broker) open() error {
 // logFailed remembers that the log can't be written: nothing new begins until
 // a receipt is on the disk again. See probeLog.
 func (b *Broker) logFailed(err error) {
+	if errors.Is(err, audit.ErrReceipt) {
+		// The log is well, and it is this entry that has no place in it.
+		logrus.WithError(err).Error("a receipt could not be written")
+		return
+	}
 	b.mu.Lock()
 	first := b.logError == nil
 	b.logError = err
@@ -286,6 +293,7 @@ func (b *Broker) tend(ctx context.Context) {
 			return
 		case now := <-ticks.C:
 			g := b.generation.Load()
+			b.keepReserve()
 			b.probeLog(ctx)
 			if now := accountFiles(); now != accounts {
 				accounts = now
@@ -331,11 +339,31 @@ func (b *Broker) Reload(ctx context.Context) (err error) {
 	}
 	b.generation.Store(g)
 	b.queue.set(b.bounds(g))
-	b.sessions.Reload(time.Duration(g.Config.Sessions.Expiry), int64(g.Config.Sessions.Max), g.Config.Sessions.Count)
+	b.sessions.Reload(sessionBounds(g))
 	b.book.Configure(b.bookOptions(g))
 	b.recheck(g)
 	b.reloadAgents(g)
-	return nil
+	return b.voidOutdated(g)
+}
+
+// voidOutdated voids the tickets of calls whose profile is another now, or gone:
+// people would allow what the configuration no longer says.
+func (b *Broker) voidOutdated(g *Generation) error {
+	outdated := map[string]bool{}
+	for _, c := range b.calls.live() {
+		v := c.snapshot()
+		if v.State != api.Asking || strings.ContainsAny(v.Profile, "/") {
+			continue
+		}
+		if p := g.profiles[v.Profile]; p == nil || p.Digest != v.ProfileDigest || v.Agent != "" && g.agent(v.Agent) == nil {
+			outdated[v.Ticket] = true
+		}
+	}
+	if len(outdated) == 0 {
+		return nil
+	}
+	_, err := b.book.Void("its profile has changed with a reload; ask again", func(t approval.Ticket) bool { return outdated[t.ID] })
+	return err
 }
 
 // recheck withdraws what those had answered who may not answer any more.
@@ -402,7 +430,7 @@ func (b *Broker) Close() error {
 		errs = append(errs, d.close())
 	}
 	if b.sessions != nil {
-		errs = append(errs, b.sessions.Flush())
+		errs = append(errs, b.sessions.Close())
 	}
 	if b.book != nil {
 		errs = append(errs, b.book.Close())

@@ -61,7 +61,6 @@ type call struct {
 	owner   owner
 	request api.Submit
 	mark    string // of the request; see fingerprint
-	command string // for people; see command
 	gen     *Generation
 	first   atomic.Uint64  // sequence number of its first receipt; 0: it has none
 	pending *audit.Pending // a decision on its way to the disk; nil: none
@@ -81,15 +80,17 @@ type call struct {
 	view    api.Call         // mu
 	facts   []approval.Fact  // mu; of the plan
 	over    bool             // mu; no change is taken any more
+	secret  bool             // mu; its output is private
 	box     *runtime.Sandbox // mu; while it runs
 	changed chan struct{}    // mu; closed and replaced whenever view changes
 }
 
 // change is a call in other words.
 type change struct {
-	plan   *supervisor.Plan
-	rules  []policy.Rule
-	ticket string
+	plan    *supervisor.Plan
+	rules   []policy.Rule
+	ticket  string
+	command string // for people; see command
 }
 
 // offer gives the call another plan, unless it is over.
@@ -169,6 +170,7 @@ func (c *call) changes() (api.Call, <-chan struct{}) {
 const (
 	maxKey   = 128
 	maxClaim = 2000
+	maxName  = 4096 // a path has no more
 )
 
 // accept takes a request in, or says why not. files are the caller's three
@@ -184,6 +186,8 @@ func (b *Broker) accept(o owner, s api.Submit, files []*os.File) (_ *call, known
 	switch {
 	case len(s.Key) > maxKey || !printable(s.Key):
 		return nil, false, failf(api.CodeParams, "key: up to %d printable ASCII characters", maxKey)
+	case len(s.Skill) > maxName || len(s.Profile) > maxName || len(s.Workspace) > maxName || len(s.StdinPath) > maxName:
+		return nil, false, failf(api.CodeParams, "skill, profile, workspace and stdin_path: up to %d bytes each", maxName)
 	case len(s.Claim) > maxClaim:
 		return nil, false, failf(api.CodeParams, "claim: up to %d bytes", maxClaim)
 	case s.Approver != "" && s.Approver != supervisor.ApproverNone:
@@ -203,7 +207,7 @@ func (b *Broker) accept(o owner, s api.Submit, files []*os.File) (_ *call, known
 		return nil, false, failf(api.CodeDenied, "agent %s is not configured any more, and may ask for nothing", o.agent)
 	}
 	c := &call{
-		id: mint("c-"), owner: o, request: s, mark: fingerprint(s), command: command(&s), gen: gen,
+		id: mint("c-"), owner: o, request: s, mark: fingerprint(s), gen: gen,
 		done: make(chan struct{}), next: make(chan change, 1), changed: make(chan struct{}),
 	}
 	// A descriptor may lie on a file system that doesn't answer: nobody else
@@ -255,7 +259,7 @@ func (b *Broker) enter(c *call) (before *call, err error) {
 	c.ctx, c.cancel = context.WithCancelCause(b.ctx)
 	c.view = api.Call{
 		ID: c.id, State: api.Queued, Requester: o.String(), Agent: o.agent, SessionName: s.Session,
-		Command: c.command, Skill: s.Skill, Key: s.Key, Labels: b.labelsOf(o.agent, ""), Created: time.Now().UTC(),
+		Skill: s.Skill, Key: s.Key, Labels: b.labelsOf(o.agent, ""), Created: time.Now().UTC(),
 	}
 	b.calls.add(c)
 	b.working.Go(func() { b.carry(c, t) })
@@ -265,6 +269,9 @@ func (b *Broker) enter(c *call) (before *call, err error) {
 // fingerprint tells one request from another under one key. How the caller
 // waits is no part of it.
 func fingerprint(s api.Submit) string {
+	if s.Key == "" {
+		return ""
+	}
 	s.Wait, s.Progress = false, false
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -307,6 +314,9 @@ func standardInput(files []*os.File, s *api.Submit) supervisor.Stdin {
 
 // carry takes a call from the queue to its end.
 func (b *Broker) carry(c *call, t *turn) {
+	// Here, where it was let in: a long command takes a while to clean.
+	text := command(&c.request)
+	c.update(func(v *api.Call) { v.Command = text })
 	result := b.result(c, t)
 	t.leave()
 	c.streams.release()
@@ -326,8 +336,10 @@ func (b *Broker) carry(c *call, t *turn) {
 		result.Message = strings.TrimSpace(result.Message + "; its receipt could not be written: " + err.Error())
 		result.Status, result.Step = runtime.SandboxError, runtime.StepReport
 	}
+	result.Message = cut(result.Message, maxMessage)
 	c.update(func(v *api.Call) {
 		v.State, v.Ended, v.Result = api.Ended, time.Now().UTC(), &result
+		v.Reason = cut(v.Reason, maxMessage)
 		if v.Reason == "" && result.Status == runtime.Denied {
 			v.Reason = result.Message
 		}
@@ -345,9 +357,10 @@ func (b *Broker) result(c *call, t *turn) runtime.Result {
 	if err := t.wait(c.ctx); err != nil {
 		return supervisor.StoppedResult(c.plan, err)
 	}
+	c.gen = b.generation.Load() // of now, not of when it began to wait
 	c.update(func(v *api.Call) { v.State = api.Planning })
 	if c.request.Session != "" {
-		s, err := b.sessions.Use(session.Owner{Agent: c.owner.agent, UID: c.owner.uid}, c.request.Session)
+		s, err := b.sessions.Use(c.ctx, session.Owner{Agent: c.owner.agent, UID: c.owner.uid}, c.request.Session)
 		if err != nil {
 			return b.refused(c, err)
 		}
@@ -374,6 +387,11 @@ func (b *Broker) result(c *call, t *turn) runtime.Result {
 func (c *call) planned(p *supervisor.Plan, rules []policy.Rule) {
 	c.plan, c.rules = p, rules
 	facts := factsOf(p)
+	if readable(p) > maxQuestion { // nobody reads it whole, and no frame holds it
+		for i := range facts {
+			facts[i].Value = cut(facts[i].Value, 1<<10)
+		}
+	}
 	c.mu.Lock()
 	c.facts = facts
 	c.mu.Unlock()
@@ -553,6 +571,7 @@ func (b *Broker) allowed(c *call, rule string) error {
 		}
 		return nil
 	}
+	b.noteFirst(c)
 	var err error
 	if c.pending, err = b.log.Begin(c.ctx, r); err != nil && c.ctx.Err() == nil {
 		b.logFailed(err)
@@ -560,24 +579,31 @@ func (b *Broker) allowed(c *call, rule string) error {
 	return err
 }
 
+// noteFirst notes a number that no receipt of the call is before, as long as it
+// has none: where the log has to be read from while the call lives.
+func (b *Broker) noteFirst(c *call) {
+	from := uint64(1)
+	if a := b.log.Anchor(); a != nil {
+		from = a.Seq
+	}
+	c.first.CompareAndSwap(0, from)
+}
+
 // write writes a receipt about a call and waits for it, and for one before it.
 func (b *Broker) write(c *call, r audit.Receipt) error {
 	ctx := context.Background()
 	if p := c.pending; p != nil {
 		c.pending = nil
-		seq, err := p.Wait(ctx)
-		if err != nil {
+		if _, err := p.Wait(ctx); err != nil {
 			b.logFailed(err)
 			return err
 		}
-		c.first.CompareAndSwap(0, seq)
 	}
-	seq, err := b.log.Append(ctx, r)
-	if err != nil {
+	b.noteFirst(c)
+	if _, err := b.log.Append(ctx, r); err != nil {
 		b.logFailed(err)
 		return err
 	}
-	c.first.CompareAndSwap(0, seq)
 	return nil
 }
 
@@ -606,7 +632,7 @@ func (b *Broker) ask(c *call, verdict policy.Verdict) *runtime.Result {
 	if n := readable(c.plan); n > maxQuestion {
 		return no(verdict.Rule, fmt.Sprintf("the question would have %d bytes, more than the %d that people can be asked to read: pass long input through stdin or a file", n, maxQuestion))
 	}
-	q := b.question(c, c.plan, verdict)
+	q := b.question(c, c.plan, verdict, c.request.Claim)
 	q.Within = wait
 	ticket, err := b.book.Ask(ctx, q)
 	if err != nil {
@@ -643,6 +669,7 @@ func (b *Broker) ask(c *call, verdict policy.Verdict) *runtime.Result {
 				logrus.WithError(err).Warn("a sealed copy stayed behind; the next start removes it")
 			}
 			c.planned(other.plan, other.rules)
+			c.update(func(v *api.Call) { v.Command = other.command })
 			ticket = other.ticket
 		default:
 			return no("ticket "+ticket+": "+string(answer.State), cmp.Or(answer.Reason, "ticket "+ticket+" is "+string(answer.State)+", and no reason was given"))
@@ -673,11 +700,11 @@ func given(answers []approval.Given) string {
 }
 
 // question is what people are asked about a plan.
-func (b *Broker) question(c *call, p *supervisor.Plan, verdict policy.Verdict) approval.Question {
+func (b *Broker) question(c *call, p *supervisor.Plan, verdict policy.Verdict, claim string) approval.Question {
 	v := c.snapshot()
 	q := approval.Question{
 		Call: c.id, Effect: policy.Exec, Plan: p.Digest, Labels: v.Labels, Rule: verdict.Rule,
-		Claim: c.request.Claim, Requester: c.owner.String(), RequesterUID: c.owner.uid,
+		Claim: claim, Requester: c.owner.String(), RequesterUID: c.owner.uid,
 		Agent: v.Agent, Session: v.Session, SessionName: v.SessionName,
 		Profile: p.Profile.Profile.Name, ProfileDigest: p.Profile.Digest, Script: p.Script,
 		Quorum: verdict.Quorum,
@@ -694,11 +721,18 @@ func (b *Broker) question(c *call, p *supervisor.Plan, verdict policy.Verdict) a
 
 // run gives the call its box.
 func (b *Broker) run(c *call) runtime.Result {
+	if c.snapshot().Session != "" { // people may have thought for long
+		if err := b.sessions.Room(); err != nil {
+			return supervisor.StoppedResult(c.plan, err)
+		}
+	}
 	// Before a byte of it can be seen: what it reads of private things makes
 	// whoever gets the output private.
 	if why := c.private(); why != "" {
-		v := c.snapshot()
-		if err := b.sessions.Mark(v.Session, v.Agent, session.Private, c.id, why); err != nil {
+		c.mu.Lock()
+		c.secret = true
+		c.mu.Unlock()
+		if err := b.markPrivate(c, why); err != nil {
 			return supervisor.Failed(err, c.plan)
 		}
 	}
@@ -717,8 +751,17 @@ func (b *Broker) run(c *call) runtime.Result {
 	return result
 }
 
+// markPrivate labels everybody who gets a call's output, durably.
+func (b *Broker) markPrivate(c *call, why string) error {
+	v := c.snapshot()
+	return b.sessions.Mark(v.Session, v.Agent, session.Private, c.id, why)
+}
+
 // private says what makes a call's output private; empty: nothing does.
 func (c *call) private() string {
+	if c.snapshot().Labels.Private { // in a session, or for an agent, that is
+		return "it was asked for with the label"
+	}
 	if w := c.request.Workspace; w != "" {
 		if t, err := c.gen.workspace(c.owner.agent, string(w)); err != nil || t.private {
 			return "it saw workspace " + string(w)

@@ -121,7 +121,7 @@ func (b *Broker) callList(_ context.Context, who client, r *api.Request) (any, e
 			list[i].Result = &short
 		}
 	}
-	return list, nil
+	return fitting(list), nil
 }
 
 func (b *Broker) callShow(_ context.Context, who client, r *api.Request) (any, error) {
@@ -166,7 +166,29 @@ func (b *Broker) labels(id, name string) []api.Label {
 
 // part is how much output goes into one notification: with base64 and the rest
 // it must fit a frame.
-const part = 256 << 10
+const part = 32 << 10
+
+// maxFollowers bounds how many of one owner's, or one user's, follow and watch
+// at one time: each takes memory for what is on its way.
+const maxFollowers = 64
+
+// follow counts a follower, until the function that it gives is called.
+func (b *Broker) follow(who client) (func(), error) {
+	name := who.door.name() + " " + who.owner().String()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.followers[name] >= maxFollowers {
+		return nil, failf(api.CodeFull, "%d follow already", maxFollowers)
+	}
+	b.followers[name]++
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.followers[name]--; b.followers[name] == 0 {
+			delete(b.followers, name)
+		}
+	}, nil
+}
 
 // callFollow sends what a call writes, from the beginning or where the client
 // left off, and its changes of state.
@@ -184,6 +206,20 @@ func (b *Broker) callFollow(ctx context.Context, who client, r *api.Request) (an
 	}
 	if c.streams == nil {
 		return c.snapshot(), nil
+	}
+	done, err := b.follow(who)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	// An agent may have been cleared since the call ran.
+	c.mu.Lock()
+	secret := c.secret
+	c.mu.Unlock()
+	if who.door.kind == agentDoor && secret {
+		if err := b.markPrivate(c, "it was asked for its output"); err != nil {
+			return nil, err
+		}
 	}
 	at := [2]int64{f.Stdout, f.Stderr}
 	// The taps say that there is more; what it is stands in the files.
@@ -266,9 +302,14 @@ func (b *Broker) callWatch(ctx context.Context, who client, r *api.Request) (any
 	if c.streams == nil {
 		return c.snapshot(), nil
 	}
+	done, err := b.follow(who)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	var live [2]chan []byte
 	for i, tap := range c.streams.taps {
-		live[i] = make(chan []byte, 16)
+		live[i] = make(chan []byte, 4)
 		tap.listen(live[i])
 		defer tap.leave(live[i])
 	}

@@ -218,7 +218,9 @@ func (b *Broker) refusals(d *door) func(api.Peer, string, error) {
 		f.add(factReason, cut(err.Error(), 512))
 		f.add("times", fmt.Sprint(n))
 		// Not waited for: what is refused has no effect.
-		_, _ = b.log.Begin(b.ctx, audit.Receipt{
+		ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+		defer cancel()
+		_, _ = b.log.Begin(ctx, audit.Receipt{
 			Kind: audit.Administration, Requester: fmt.Sprintf("uid %d", p.UID), Rule: "refused", Facts: f,
 		})
 	}

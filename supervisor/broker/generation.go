@@ -140,7 +140,7 @@ func (g *Generation) workspace(agent, name string) (tree, error) {
 	}
 	if agent == "" {
 		if !strings.HasPrefix(name, "/") {
-			return tree{}, fmt.Errorf("workspace %s is neither configured nor a path from the root", visible.Quote(name))
+			return tree{}, fmt.Errorf("workspace %s is neither the name of a [[workspace]] in the configuration nor a directory's path from the root", visible.Quote(name))
 		}
 		return tree{name, true}, nil
 	}

@@ -37,10 +37,9 @@ func (b *Broker) lockdown(ctx context.Context, who client, r *api.Request) (any,
 	b.accepting.Lock()
 	b.mu.Lock()
 	b.locked, b.lockedAt = why, time.Now().UTC()
+	b.lockdowns++
 	b.mu.Unlock()
 	b.accepting.Unlock()
-	b.reloading.Lock()
-	defer b.reloading.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockdownLimit)
 	defer cancel()
 	var report api.LockdownReport
@@ -104,10 +103,8 @@ func (b *Broker) unlock(ctx context.Context, who client, r *api.Request) (any, e
 	if err != nil {
 		return nil, err
 	}
-	b.reloading.Lock()
-	defer b.reloading.Unlock()
 	b.mu.Lock()
-	locked := b.locked
+	locked, n := b.locked, b.lockdowns
 	b.mu.Unlock()
 	if locked == "" {
 		return nil, failf(api.CodeOver, "there is no lockdown")
@@ -119,7 +116,9 @@ func (b *Broker) unlock(ctx context.Context, who client, r *api.Request) (any, e
 		return nil, err
 	}
 	b.mu.Lock()
-	b.locked, b.lockedAt = "", time.Time{}
+	if b.lockdowns == n { // or else another came meanwhile, which stays
+		b.locked, b.lockedAt = "", time.Time{}
+	}
 	b.mu.Unlock()
 	return b.state(), nil
 }

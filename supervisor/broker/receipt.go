@@ -40,11 +40,33 @@ type facts []audit.Fact
 
 func (f *facts) add(name, value string) {
 	if value != "" {
-		if len(value) > audit.MaxValue {
-			value = value[:audit.MaxValue]
-		}
-		*f = append(*f, audit.Fact{Name: name, Value: value})
+		*f = append(*f, audit.Fact{Name: name, Value: fit(value, maxFact)})
 	}
+}
+
+// maxFact bounds a fact as the log spells it, in bytes: with a dozen of them and
+// all fields an entry still has room on its line.
+const maxFact = 3000
+
+// fit shortens a text until the log's spelling of it, in which a character
+// beyond ASCII takes six bytes or twelve, has n bytes, and says so.
+func fit(s string, n int) string {
+	for i, r := range s {
+		switch {
+		case r > 0xffff:
+			n -= 12
+		case r > '~' || r < ' ':
+			n -= 6
+		case r == '"' || r == '\\':
+			n -= 2
+		default:
+			n--
+		}
+		if n < 0 {
+			return s[:i] + "..."
+		}
+	}
+	return s
 }
 
 // field fits a text into a receipt's field; what is too long or no UTF-8
@@ -62,7 +84,7 @@ func (c *call) receipt(kind audit.Kind) audit.Receipt {
 	v := c.snapshot()
 	var f facts
 	if kind == audit.Decision {
-		f.add(factCommand, c.command)
+		f.add(factCommand, v.Command)
 		f.add(factClaim, redact.Text(c.request.Claim))
 	}
 	f.add(factLabels, labelText(v.Labels))
@@ -103,7 +125,7 @@ func labelText(l policy.Labels) string {
 func (c *call) decision(decision, rule, reason string) audit.Receipt {
 	r := c.receipt(audit.Decision)
 	f := facts(r.Facts)
-	f.add(factReason, reason)
+	f.add(factReason, redact.Text(cut(reason, maxReason)))
 	if c.snapshot().WouldAsk {
 		f.add(factWouldAsk, "yes")
 	}
@@ -117,7 +139,7 @@ func (c *call) outcome(result *runtime.Result) audit.Receipt {
 	r := c.receipt(audit.Outcome)
 	f := facts(r.Facts)
 	if result.Status != runtime.Exited {
-		f.add(factReason, redact.Text(result.Message))
+		f.add(factReason, redact.Text(cut(result.Message, maxMessage)))
 	}
 	r.Facts = f
 	r.Status = result.Status.String()
@@ -137,22 +159,36 @@ func (c *call) outcome(result *runtime.Result) audit.Receipt {
 // without what looks like a secret.
 func command(s *api.Submit) string {
 	args := make([]string, 0, len(s.Args)+1)
+	room := maxCommand // of what is looked at: the rest is in the ticket
+	add := func(a string) {
+		if room > 0 {
+			args = append(args, cut(a, room))
+		}
+		room -= len(a) + 1
+	}
 	if s.Skill != "" {
-		args = append(args, s.Skill)
+		add(s.Skill)
 	}
 	for _, a := range s.Args {
-		args = append(args, string(a))
+		add(string(a))
 	}
 	args = redact.Args(args)
 	for i, a := range args {
 		args[i] = visible.Quote(a)
 	}
-	return cut(strings.Join(args, " "), maxCommand)
+	text := strings.Join(args, " ")
+	if room < 0 {
+		text += " ..."
+	}
+	return cut(text, maxCommand)
 }
 
 // maxCommand bounds, in bytes, what is kept of a command line for lists. The
-// ticket has it whole.
-const maxCommand = 4 << 10
+// ticket has it whole. maxMessage bounds what is kept of how a call ended.
+const (
+	maxCommand = 4 << 10
+	maxMessage = 4 << 10
+)
 
 // cut shortens a text to n bytes, at a character's end, and says so.
 func cut(s string, n int) string {
@@ -175,7 +211,11 @@ func (b *Broker) record(ctx context.Context, r audit.Receipt) error {
 func act(who client, did string, list ...audit.Fact) audit.Receipt {
 	f := facts{}
 	for _, one := range list {
-		f.add(one.Name, one.Value)
+		value := cut(one.Value, maxMessage)
+		if one.Name == factReason {
+			value = redact.Text(value)
+		}
+		f.add(one.Name, value)
 	}
 	r := audit.Receipt{Kind: audit.Administration, Requester: who.String()}
 	r.Rule = field(did, &f, factRule)

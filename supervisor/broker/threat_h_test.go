@@ -121,8 +121,8 @@ func TestTypoInTheConfiguration(t *testing.T) {
 	}
 }
 
-// TestReloadDuringCalls: THREATS.md H. A call keeps the generation that it
-// began in, also where it waits; the next one has the new.
+// TestReloadDuringCalls: THREATS.md H. A call that runs goes on as it
+// was allowed; one that waits is decided by what is in force when its turn comes.
 func TestReloadDuringCalls(t *testing.T) {
 	h := begin(t, "[calls]\nper_session = 1\n")
 	c := h.dial("call")
@@ -155,16 +155,15 @@ func TestReloadDuringCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = feed.Close()
-	for _, v := range []api.Call{running, queued} {
-		v = ask[api.Call](t, c, api.CallWait, api.CallRef{Call: v.ID})
-		if v.Result.Status != runtime.Exited || v.Result.ExitCode != 0 {
-			t.Errorf("of the first generation: %+v", v.Result)
+	if v := ask[api.Call](t, c, api.CallWait, api.CallRef{Call: running.ID}); v.Result.Status != runtime.Exited || v.Result.ExitCode != 0 {
+		t.Errorf("of the first generation: %+v", v.Result)
+	}
+	for _, v := range []api.Call{queued, denied} {
+		if v = ask[api.Call](t, c, api.CallWait, api.CallRef{Call: v.ID}); v.Result.Status != runtime.Denied {
+			t.Errorf("of the second generation: %+v", v.Result)
 		}
 	}
-	if v := ask[api.Call](t, c, api.CallWait, api.CallRef{Call: denied.ID}); v.Result.Status != runtime.Denied {
-		t.Errorf("of the second generation: %+v", v.Result)
-	}
-	if got := h.read("work/canary"); got != "running\nqueued\n" {
+	if got := h.read("work/canary"); got != "running\n" {
 		t.Errorf("%q", got)
 	}
 }
@@ -268,6 +267,9 @@ func TestHostileInspect(t *testing.T) {
 		"no such":  nil,
 		"unopened": nil,
 	} {
+		if testing.Short() && name != "hangs" && name != "floods" {
+			continue
+		}
 		h := newHost(t, "")
 		h.write("skills/hello/SKILL.md", "---\nname: hello\ndescription: says hello\n---\n")
 		file := h.tiny("inspect", code...)
@@ -693,7 +695,7 @@ func TestNothingIsLeft(t *testing.T) {
 	before := h.holds()
 	n := 18
 	if testing.Short() {
-		n = 3
+		n = 1
 	}
 	rounds(n)
 	for end := time.Now().Add(patience); !h.holds().atMost(before); goruntime.Gosched() {

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/session"
+)
+
+// sessionBounds are those of sessions, by a generation.
+func sessionBounds(g *Generation) session.Bounds {
+	c := g.Config.Sessions
+	return session.Bounds{Expiry: time.Duration(c.Expiry), Max: int64(c.Max), Count: c.Count, Reserve: int64(c.Reserve)}
+}
+
+// keepReserve stops the calls that write in sessions where their file system
+// has too little left: what they write lies under the log of receipts and the
+// tickets, and a session's size is looked at only when a call has left it.
+func (b *Broker) keepReserve() {
+	full := b.sessions.Room()
+	if full == nil {
+		return
+	}
+	for _, c := range b.calls.live() {
+		if v := c.snapshot(); v.Session != "" && v.State == api.Running {
+			logrus.WithError(full).WithField("call", c.id).Warn("a call that writes in a session is stopped")
+			c.cancel(fmt.Errorf("stopped by clawsupd: %w", full))
+		}
+	}
+}
