@@ -91,6 +91,7 @@ var configKeys = []key[Config]{
 	row("sessions.expiry", "how long an unused session is kept", span(time.Minute, 10*aYear), func(c *Config) *profiles.Duration { return &c.Sessions.Expiry }),
 	row("sessions.max", "what a session may hold", size(1<<20, anySize), func(c *Config) *profiles.Bytes { return &c.Sessions.Max }),
 	row("sessions.count", "sessions of an agent", number[int](1, manyIDs), func(c *Config) *int { return &c.Sessions.Count }),
+	row("sessions.reserve", "free space below which calls in sessions end", size(0, anySize), func(c *Config) *profiles.Bytes { return &c.Sessions.Reserve }),
 }
 
 // workspaceKeys are those of [[workspace]].

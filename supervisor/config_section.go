@@ -60,9 +60,10 @@ type AuditConfig struct {
 
 // SessionsConfig bounds what sessions keep: the section [sessions].
 type SessionsConfig struct {
-	Expiry profiles.Duration // since the last call
-	Max    profiles.Bytes    // of one session's workspace and /tmp
-	Count  int               // of one agent
+	Expiry  profiles.Duration // since the last call
+	Max     profiles.Bytes    // of one session's workspace and /tmp
+	Count   int               // of one agent
+	Reserve profiles.Bytes    // what calls in sessions leave free on the file system; 0: nothing
 }
 
 // AuditKey is the key that receipts are signed with where no other is named. A
@@ -96,5 +97,5 @@ func defaultAudit(stateDir string) AuditConfig {
 }
 
 func defaultSessions() SessionsConfig {
-	return SessionsConfig{Expiry: profiles.Duration(7 * 24 * time.Hour), Max: 1 << 30, Count: 256}
+	return SessionsConfig{Expiry: profiles.Duration(7 * 24 * time.Hour), Max: 1 << 30, Count: 256, Reserve: 512 << 20}
 }

@@ -18,25 +18,37 @@ func (c *clock) time() time.Time { return c.now }
 
 func open(t *testing.T, dir string, c *clock) *Store {
 	t.Helper()
-	s, err := Open(dir, Options{Expiry: time.Hour, Max: 1 << 20, Count: 3, UID: 1234, GID: 1234, Now: c.time})
+	s, err := Open(dir, Options{Bounds: Bounds{Expiry: time.Hour, Max: 1 << 20, Count: 3}, UID: 1234, GID: 1234, Now: c.time})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return s
+}
+
+// settled waits until nothing is measured or removed.
+func settled(t *testing.T, s *Store) {
+	t.Helper()
+	s.background.Wait()
+	<-s.remover.idle()
 }
 
 func TestUse(t *testing.T) {
 	dir, c := filepath.Join(t.TempDir(), "sessions"), &clock{time.Unix(1e9, 0).UTC()}
 	s := open(t, dir, c)
 	claw, other := Owner{Agent: "claw", UID: 7}, Owner{UID: 7}
-	a, err := s.Use(claw, "work")
+	a, err := s.Use(t.Context(), claw, "work")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := s.Use(claw, "work"); err != nil || again.ID != a.ID || again.Calls != 2 {
+	if again, err := s.Use(t.Context(), claw, "work"); err != nil || again.ID != a.ID || again.Calls != 2 {
 		t.Errorf("the same again: %+v %v", again, err)
 	}
-	if b, err := s.Use(other, "work"); err != nil || b.ID == a.ID {
+	if b, err := s.Use(t.Context(), other, "work"); err != nil || b.ID == a.ID {
 		t.Errorf("another's of the same name: %+v %v", b, err)
 	}
 	for _, d := range []string{s.Workspace(a.ID), s.Tmp(a.ID)} {
@@ -49,13 +61,13 @@ func TestUse(t *testing.T) {
 	}
 	for _, name := range []string{"", "../x", "a/b", "-a", strings.Repeat("a", 129), "a\x00"} {
 		var e *Error
-		if _, err := s.Use(claw, name); !errors.As(err, &e) {
+		if _, err := s.Use(t.Context(), claw, name); !errors.As(err, &e) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	_, _ = s.Use(claw, "two")
-	_, _ = s.Use(claw, "three")
-	if _, err := s.Use(claw, "four"); err == nil {
+	_, _ = s.Use(t.Context(), claw, "two")
+	_, _ = s.Use(t.Context(), claw, "three")
+	if _, err := s.Use(t.Context(), claw, "four"); err == nil {
 		t.Error("a fourth of three")
 	}
 	if err := s.Remove(a.ID); err == nil {
@@ -67,7 +79,7 @@ func TestUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	reopened := open(t, dir, c)
-	if again, err := reopened.Use(claw, "work"); err != nil || again.ID != a.ID || again.Calls != 3 {
+	if again, err := reopened.Use(t.Context(), claw, "work"); err != nil || again.ID != a.ID || again.Calls != 3 {
 		t.Errorf("after a restart: %+v %v", again, err)
 	}
 }
@@ -76,12 +88,12 @@ func TestLabelsAreNotWashed(t *testing.T) {
 	dir, c := filepath.Join(t.TempDir(), "sessions"), &clock{time.Unix(1e9, 0).UTC()}
 	s := open(t, dir, c)
 	claw := Owner{Agent: "claw", UID: 7}
-	dirty, _ := s.Use(claw, "dirty")
+	dirty, _ := s.Use(t.Context(), claw, "dirty")
 	if err := s.Mark(dirty.ID, "claw", Private, "c-1", "it read workspace letters"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // before and after a restart
-		clean, err := s.Use(claw, "clean")
+		clean, err := s.Use(t.Context(), claw, "clean")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +130,7 @@ func TestExpiry(t *testing.T) {
 	dir, c := filepath.Join(t.TempDir(), "sessions"), &clock{time.Unix(1e9, 0).UTC()}
 	s := open(t, dir, c)
 	claw := Owner{Agent: "claw"}
-	a, _ := s.Use(claw, "a")
+	a, _ := s.Use(t.Context(), claw, "a")
 	if err := os.WriteFile(filepath.Join(s.Workspace(a.ID), "f"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -128,12 +140,13 @@ func TestExpiry(t *testing.T) {
 	}
 	s.Leave(a.ID)
 	c.now = c.now.Add(time.Hour) // to the moment: over
-	b, err := s.Use(claw, "a")
+	b, err := s.Use(t.Context(), claw, "a")
 	if err != nil || b.ID == a.ID {
 		t.Errorf("an expired one was used again: %+v %v", b, err)
 	}
-	if _, err := os.Stat(s.Workspace(a.ID)); !errors.Is(err, os.ErrNotExist) {
-		t.Error("its files stayed")
+	settled(t, s)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 { // the new one, and agents
+		t.Errorf("its files stayed: %v %v", entries, err)
 	}
 }
 
@@ -141,7 +154,7 @@ func TestSize(t *testing.T) {
 	dir, c := filepath.Join(t.TempDir(), "sessions"), &clock{time.Unix(1e9, 0).UTC()}
 	s := open(t, dir, c)
 	claw := Owner{Agent: "claw"}
-	a, _ := s.Use(claw, "a")
+	a, _ := s.Use(t.Context(), claw, "a")
 	outside := filepath.Join(t.TempDir(), "outside")
 	if err := os.WriteFile(outside, make([]byte, 4<<20), 0o600); err != nil {
 		t.Fatal(err)
@@ -157,15 +170,15 @@ func TestSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Leave(a.ID)
-	if _, err := s.Use(claw, "a"); err != nil {
+	if _, err := s.Use(t.Context(), claw, "a"); err != nil {
 		t.Errorf("what a link leads to was counted: %v", err)
 	}
-	s.Leave(a.ID)
 	if err := os.WriteFile(filepath.Join(deep, "f"), make([]byte, 2<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s.Leave(a.ID)
 	var e *Error
-	if _, err := s.Use(claw, "a"); !errors.As(err, &e) {
+	if _, err := s.Use(t.Context(), claw, "a"); !errors.As(err, &e) {
 		t.Errorf("above its size: %v", err)
 	}
 }
@@ -173,13 +186,14 @@ func TestSize(t *testing.T) {
 func TestAfterAKill(t *testing.T) {
 	dir, c := filepath.Join(t.TempDir(), "sessions"), &clock{time.Unix(1e9, 0).UTC()}
 	s := open(t, dir, c)
-	a, _ := s.Use(Owner{Agent: "claw"}, "a")
+	a, _ := s.Use(t.Context(), Owner{Agent: "claw"}, "a")
 	for _, name := range []string{"s-half", leaving + a.ID} {
 		if err := os.MkdirAll(filepath.Join(dir, name, "workspace"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s = open(t, dir, c)
+	settled(t, s)
 	if list := s.List(); len(list) != 1 || list[0].ID != a.ID {
 		t.Errorf("%+v", list)
 	}
@@ -197,9 +211,9 @@ func TestAfterAKill(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "sessions"), &clock{time.Unix(1e9, 0).UTC()})
-	a, _ := s.Use(Owner{Agent: "claw"}, "a")
-	_, _ = s.Use(Owner{UID: 1}, "b")
-	_, _ = s.Use(Owner{UID: 2}, "b")
+	a, _ := s.Use(t.Context(), Owner{Agent: "claw"}, "a")
+	_, _ = s.Use(t.Context(), Owner{UID: 1}, "b")
+	_, _ = s.Use(t.Context(), Owner{UID: 2}, "b")
 	for _, ref := range []string{a.ID, a.ID[:6], "a", "claw/a"} {
 		if got, err := s.Find(ref); err != nil || got.ID != a.ID {
 			t.Errorf("%s: %+v %v", ref, got, err)
