@@ -48,18 +48,10 @@ func fill(t *testing.T, dir string, files int) {
 	}
 }
 
-// many is how many files are made by tests of trees that take their time.
-func many() int {
-	if testing.Short() {
-		return 20_000
-	}
-	return 200_000
-}
-
 func TestDeepTreeGoesAway(t *testing.T) {
-	levels := 100_000
+	levels := 30_000
 	if testing.Short() {
-		levels = 30_000
+		levels = 5_000
 	}
 	var most unix.Rlimit
 	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &most))
@@ -132,7 +124,11 @@ func TestNobodyWaitsForRemoval(t *testing.T) {
 	other, err := s.Use(t.Context(), Owner{Agent: "other"}, "small")
 	must(t, err)
 	s.Leave(other.ID)
-	fill(t, s.Workspace(big.ID), many())
+	files := 200_000
+	if testing.Short() {
+		files = 20_000
+	}
+	fill(t, s.Workspace(big.ID), files)
 	s.Leave(big.ID)
 	must(t, s.Remove(big.ID))
 	work := s.remover.idle()
@@ -158,7 +154,7 @@ func TestRemovalGoesOnAfterARestart(t *testing.T) {
 	s := open(t, dir, c)
 	a, err := s.Use(t.Context(), Owner{Agent: "claw"}, "a")
 	must(t, err)
-	fill(t, s.Workspace(a.ID), many())
+	fill(t, s.Workspace(a.ID), 1000)
 	s.Leave(a.ID)
 	s.cancel() // the process is going down
 	must(t, s.Remove(a.ID))
