@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -202,7 +203,14 @@ func (p *program) agentClear(f *agentFlags, words []string) error {
 		return err
 	}
 	a, err := ask[api.Agent](p, api.AgentClear, api.Clear{Name: optional(words), Label: f.label, Reason: f.reason})
-	return p.agentNow(f, &a, err)
+	switch {
+	case err != nil:
+		return err
+	case f.json:
+		return p.printJSON(a)
+	}
+	left := cmp.Or(labelsText(a.Labels.Untrusted, a.Labels.Private), "no label")
+	return p.line("%s is off agent %s, which has %s now and is %s", f.label, a.Name, left, a.State)
 }
 
 // checkLabel refuses what is no label.

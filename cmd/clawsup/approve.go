@@ -154,6 +154,9 @@ func (p *program) approve(f *approveFlags, id string) error {
 	if err := p.pending(&t); err != nil {
 		return err
 	}
+	if err := p.grantable(&f.answer); err != nil {
+		return err
+	}
 	f.answer.Ticket, f.answer.Revision = t.ID, t.Revision
 	if f.yes {
 		f.answer.Revision = f.revision
@@ -167,6 +170,30 @@ func (p *program) approve(f *approveFlags, id string) error {
 		return err
 	}
 	return p.answer(f)
+}
+
+// grantable refuses, before there is a question, a grant that is too long for
+// who answers. The daemon has the last word.
+func (p *program) grantable(a *approval.Answer) error {
+	if a.Verdict != approval.Grant {
+		return nil
+	}
+	config, err := p.ready()
+	if err != nil {
+		return err
+	}
+	who, err := ask[api.Identity](p, api.WhoAmI, api.Nothing{})
+	if err != nil {
+		return err
+	}
+	key, most := "approvals.grant_max", config.Approvals.GrantMax
+	if who.Role == approval.Admin.String() || who.Role == approval.Owner.String() {
+		key, most = "approvals.grant_max_admin", config.Approvals.GrantMaxAdmin
+	}
+	if a.For > time.Duration(most) {
+		return fmt.Errorf("--for %s: the role %s may grant for %s at most (%s in the configuration)", profiles.Duration(a.For), visible.Line(who.Role), most, key)
+	}
+	return nil
 }
 
 // pending says what became of a ticket that can't be answered any more.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -33,11 +34,13 @@ func testTicket() approval.Ticket {
 type book struct {
 	ticket, next approval.Ticket
 	given        []approval.Answer
-	conflicts    int // answers that find the ticket changed
+	conflicts    int    // answers that find the ticket changed
+	role         string // of who asks; empty: admin
 }
 
 func (b *book) table() answers {
 	return answers{
+		api.WhoAmI:     says[api.Nothing](nil, api.Identity{UID: 1000, Name: "alice", Role: cmp.Or(b.role, "admin")}),
 		api.TicketList: says[api.TicketFilter](nil, []approval.Ticket{b.ticket}),
 		api.TicketShow: func(_ context.Context, r *api.Request) (any, error) {
 			var ref api.TicketRef
@@ -139,7 +142,7 @@ func TestApprove(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen += rest(screen)
-		_ = cmd.Wait()
+		f.wait(cmd)
 		if got := status(cmd); got != c.status || !strings.Contains(seen, c.says) {
 			t.Errorf("%s: status %d, %q", c.name, got, seen)
 		}
@@ -177,6 +180,24 @@ func TestApproveWithoutTerminal(t *testing.T) {
 	}
 }
 
+// TestGrantTooLong: nobody types yes to what can't be.
+func TestGrantTooLong(t *testing.T) {
+	for role, c := range map[string]struct{ time, says string }{
+		"approver": {"61m", "the role approver may grant for 1h at most (approvals.grant_max in"},
+		"admin":    {"721h", "the role admin may grant for 720h at most (approvals.grant_max_admin in"},
+	} {
+		b := &book{ticket: testTicket(), role: role}
+		f := newFake(t, b.table())
+		screen, tty := terminal(t)
+		cmd := f.on(tty, "approve", "--for", c.time, "ABCD1234")
+		seen := rest(screen)
+		f.wait(cmd)
+		if status(cmd) != 1 || !strings.Contains(strings.ReplaceAll(seen, "\r\n", " "), c.says) || strings.Contains(seen, "Type yes") || len(b.given) != 0 {
+			t.Errorf("%s: %q", role, seen)
+		}
+	}
+}
+
 func TestDeny(t *testing.T) {
 	b := &book{ticket: testTicket(), conflicts: 3}
 	f := newFake(t, b.table())
@@ -204,7 +225,7 @@ func TestApproveChange(t *testing.T) {
 		}
 	}
 	seen := rest(screen)
-	_ = cmd.Wait()
+	f.wait(cmd)
 	if status(cmd) != 0 || len(b.given) != 2 {
 		t.Fatalf("%q %+v", seen, b.given)
 	}
@@ -226,7 +247,7 @@ func TestTooLongToApprove(t *testing.T) {
 	if seen := rest(screen); !strings.Contains(seen, "clawsup approvals --watch") || strings.Contains(seen, "Type yes") {
 		t.Errorf("%q", seen)
 	}
-	_ = cmd.Wait()
+	f.wait(cmd)
 	if status(cmd) != 1 || len(b.given) != 0 {
 		t.Errorf("status %d, %+v", status(cmd), b.given)
 	}
@@ -273,7 +294,7 @@ func TestDesk(t *testing.T) {
 			if _, err := io.WriteString(screen, "q"); err != nil {
 				t.Fatal(err)
 			}
-			if _ = cmd.Wait(); status(cmd) != 0 || len(b.given) != 1 || b.given[0].Verdict != approval.Allow {
+			if f.wait(cmd); status(cmd) != 0 || len(b.given) != 1 || b.given[0].Verdict != approval.Allow {
 				t.Errorf("status %d, %+v", status(cmd), b.given)
 			}
 			return

@@ -227,17 +227,22 @@ func (f *callFlags) submit(config supervisor.Config) api.Submit {
 	return s
 }
 
-// workspaceName is a configured name, or else a path made whole.
+// workspaceName is a configured name, or else a path made whole. What is
+// neither and looks like a name stays one: the daemon says that it knows none.
 func workspaceName(config supervisor.Config, name string) string {
 	for _, w := range config.Workspaces {
 		if w.Name == name {
 			return name
 		}
 	}
-	if path, err := filepath.Abs(name); err == nil {
-		return path
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return name
 	}
-	return name
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return wholePath(name)
+	}
+	return path
 }
 
 // wholePath makes a path of what is one: it has a slash, or is "." or "..".

@@ -51,6 +51,11 @@ func TestRunThroughDaemon(t *testing.T) {
 	if !got.Wait || !slices.Equal(got.Args, []raw.String{"cat", "\xff"}) || got.Skill != "" || len(got.Env) == 0 {
 		t.Errorf("%+v", got)
 	}
+	for name, want := range map[string]string{"nowhere": "nowhere", "work": f.dir + "/work", "./nowhere": f.dir + "/nowhere"} {
+		if f.run("", "run", "--workspace", name, "--", "true"); string(got.Workspace) != want {
+			t.Errorf("the workspace %s was sent as %s", name, got.Workspace)
+		}
+	}
 	r := f.run("in", "run-skill", "--json", "--profile", "./p.toml", "--workspace", "work", "--timeout", "5s", "--session", "tg",
 		"--deadline", "0", "--approver", "none", "--claim", "to look", "--key", "k1", "./csv", "--", "summary")
 	var o object
@@ -83,6 +88,7 @@ func TestRunThroughDaemonEndings(t *testing.T) {
 		says   string
 	}{
 		{"denied", call(runtime.Denied, "not today\x1b"), 126, `clawsup: denied: not today\x1b` + "\n"},
+		{"denied without a word", call(runtime.Denied, ""), 126, "clawsup: denied: no reason was given\n"},
 		{"timed out", call(runtime.TimedOut, "wall_time of 1s is over"), 124, "clawsup: timed-out: wall_time of 1s is over\n"},
 		{"the daemon ended", call(runtime.SupervisorRestart, "clawsupd is going down"), 125, "clawsup: supervisor-restart: clawsupd is going down\n"},
 		{"flood", refuses(api.CodeFlood, "too many calls"), 126, "clawsup: denied: too many calls\nhint: see elsewhere\n"},

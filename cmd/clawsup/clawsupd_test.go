@@ -112,6 +112,9 @@ func TestDaemonRuns(t *testing.T) {
 	if got := b.run("in", "run", "--", "sh", "-c", "cat; echo err >&2; exit 3"); got != (said{out: "in", err: "err\n", status: 3}) {
 		t.Errorf("%+v", got)
 	}
+	if got := b.run("", "run", "--workspace", "nowhere", "--", "true"); got.status != 125 || !strings.Contains(got.err, `workspace "nowhere" is neither the name of a [[workspace]]`) {
+		t.Errorf("%+v", got)
+	}
 	got := b.run("", "run", "--json", "--profile", "asking", "--deadline", "0", "--", "true")
 	var o object
 	if err := json.Unmarshal([]byte(got.out), &o); err != nil || got.status != 126 || !o.WouldAsk || o.Status != runtime.Denied || !strings.HasPrefix(o.Call, callPrefix) {
@@ -128,7 +131,7 @@ func TestDaemonRuns(t *testing.T) {
 		}
 		o = again
 	}
-	if got := b.run("", "ps", "--all"); strings.Count(got.out, "\n") != 4 || !strings.Contains(got.out, "exited 3") || !strings.Contains(got.out, "denied") {
+	if got := b.run("", "ps", "--all"); strings.Count(got.out, "\n") != 5 || !strings.Contains(got.out, "exited 3") || !strings.Contains(got.out, "denied") {
 		t.Errorf("%+v", got)
 	}
 	if got := b.run("", "audit", "verify"); got.status != 0 || !strings.Contains(got.out, "intact: ") {

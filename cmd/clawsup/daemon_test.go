@@ -67,7 +67,7 @@ func TestLists(t *testing.T) {
 	sessions := []api.Session{{ID: "s-1", Name: "tg:\u202e42", Agent: "main", Calls: 3, Bytes: 2048, Used: now, Expires: now.Add(time.Hour),
 		Labels: []api.Label{{Label: "private", On: "session s-1", Call: "c-1", Why: "workspace home is private"}}}}
 	grants := []policy.Grant{
-		{ID: "g-abc", Scope: policy.Scope{Skill: "sha256:0123456789abcdef", SkillName: "csv", Script: "run.py", Profile: "sha256:aa", ProfileName: "build", Workspace: "/srv/le\u202etters", Agent: "main"}, Expires: now.Add(time.Hour), Uses: 3, By: []string{"uid 1000 (alice)"}},
+		{ID: "g-abc", Scope: policy.Scope{Skill: "sha256:0123456789abcdef", SkillName: "csv", Script: "run.py", Profile: "sha256:aa", ProfileName: "build", Workspace: "/srv/le\u202etters", Agent: "main"}, Expires: now.Add(90 * time.Minute), Uses: 3, By: []string{"uid 1000 (alice)"}},
 		{ID: "g-abd", Scope: policy.Scope{Plan: "sha256:fedcba", Profile: "sha256:aa", ProfileName: "build", Session: "s-1"}, Expires: now.Add(-time.Hour), Uses: -1},
 		{ID: "g-xyz", Revoked: "lockdown", Expires: now.Add(time.Hour), Uses: -1},
 	}
@@ -106,20 +106,20 @@ func TestLists(t *testing.T) {
 		{"agent logs --bytes 64K", 0, []string{"line\n"}, nil},
 		{"agent restore", 0, []string{"s1", "start"}, nil},
 		{"agent restore --snapshot s1 main", 0, []string{"is stopped"}, nil},
-		{"agent clear --label private --reason read main", 0, []string{"agent main is ready"}, nil},
+		{"agent clear --label private --reason read main", 0, []string{"private is off agent main, which has no label now and is ready"}, nil},
 		{"session list", 0, []string{`tg:\u202e42`, "agent main", "private", "2.0K"}, []string{"\u202e"}},
 		{"session show s-1", 0, []string{"by call c-1: workspace home is private"}, nil},
 		{"session remove s-1", 0, []string{"removed session s-1"}, nil},
-		{"session clear --label private s-1", 0, []string{"has no label now"}, nil},
-		{"grant list", 0, []string{"g-abc", "59m59s, 3 uses", "agent main", "skill csv sha256:0123456789ab, script run.py, any arguments", "build", `/srv/le\u202etters`}, []string{"g-abd", "g-xyz", "\u202e"}},
+		{"session clear --label private s-1", 0, []string{"private is off session s-1, which has no label now"}, nil},
+		{"grant list", 0, []string{"g-abc", "1h29m, 3 uses", "agent main", "skill csv sha256:0123456789ab, script run.py, any arguments", "build", `/srv/le\u202etters`}, []string{"g-abd", "g-xyz", "\u202e"}},
 		{"grant list --all", 0, []string{"g-abd  expired", "void: lockdown"}, nil},
-		{"grant show g-abc", 0, []string{"for          agent main", "what         skill csv sha256:0123456789abcdef, script run.py, any arguments", "profile      build sha256:aa", `workspace    /srv/le\u202etters`}, []string{"\u202e"}},
+		{"grant show g-abc", 0, []string{"for          agent main", "what         skill csv sha256:0123456789abcdef, script run.py, any arguments", "profile      build sha256:aa", `workspace    "/srv/le\u202etters"`}, []string{"\u202e"}},
 		{"grant show g-abd", 0, []string{"for          session s-1", "what         plan sha256:fedcba", "profile      build sha256:aa", "workspace    none but the session's own"}, nil},
 		{"grant show g-x", 0, []string{"void: lockdown"}, nil},
 		{"grant show g-ab", 1, []string{"2 grants begin with g-ab"}, nil},
 		{"grant show nope", 1, []string{"there is no grant nope"}, nil},
 		{"grant revoke --reason over g-abc", 0, []string{"grant g-abc is void"}, nil},
-		{"lockdown --reason test", 1, []string{"locked down in 1s: 2 calls", "NOT STOPPED: c-9", "could not be stopped"}, nil},
+		{"lockdown --reason test", 1, []string{"locked down in 1s: 2 calls and 1 agent stopped, no tickets and no grants void", "1 thing could not", "NOT STOPPED: c-9"}, nil},
 		{"unlock", 0, []string{"unlocked"}, nil},
 	} {
 		got := f.run("", strings.Fields(c.args)...)
@@ -194,5 +194,5 @@ func TestLogs(t *testing.T) {
 	if seen := rest(screen); !strings.Contains(seen, `kept\x1b[2J`) || strings.Contains(seen, "later") {
 		t.Errorf("%q", seen)
 	}
-	_ = cmd.Wait()
+	f.wait(cmd)
 }

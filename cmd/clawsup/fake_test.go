@@ -17,8 +17,7 @@ import (
 // on the sockets that it is on.
 type fake struct {
 	*bench
-	mu    sync.Mutex
-	asked map[string]string // mu; the socket that a method came through last
+	asked map[string]string // turn; the socket that a method came through last
 }
 
 type answers map[string]api.Handler
@@ -59,9 +58,10 @@ func (f *fake) serve(table answers) {
 				continue
 			}
 			server.Methods[r.Method] = func(ctx context.Context, q *api.Request) (any, error) {
-				f.mu.Lock()
+				f.turn.Lock()
 				f.asked[q.Method] = string(s)
-				f.mu.Unlock()
+				f.turn.Unlock()
+				defer f.inTurn()
 				return handler(ctx, q)
 			}
 		}
@@ -76,8 +76,8 @@ func (f *fake) serve(table answers) {
 
 // through says by which socket a method was asked last.
 func (f *fake) through(method string) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.turn.Lock()
+	defer f.turn.Unlock()
 	return f.asked[method]
 }
 

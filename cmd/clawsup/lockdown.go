@@ -67,14 +67,14 @@ func (p *program) lockdown(reason string, asJSON bool) error {
 	case asJSON:
 		err = p.printJSON(r)
 	default:
-		fmt.Fprintf(p.stdout, "locked down in %v: %d calls and %d agents stopped, %d tickets and %d grants void\n",
-			r.Took.Round(time.Millisecond), r.Calls, r.Agents, r.Tickets, r.Grants)
+		fmt.Fprintf(p.stdout, "locked down in %v: %s and %s stopped, %s and %s void\n", r.Took.Round(time.Millisecond),
+			several(r.Calls, "call"), several(r.Agents, "agent"), several(r.Tickets, "ticket"), several(r.Grants, "grant"))
 		for _, f := range r.Failed {
 			fmt.Fprintf(p.stdout, "NOT STOPPED: %s\n", visible.Line(f))
 		}
 	}
 	if err == nil && len(r.Failed) > 0 {
-		err = fmt.Errorf("%d things could not be stopped", len(r.Failed))
+		err = fmt.Errorf("%s could not be stopped", several(len(r.Failed), "thing"))
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -72,6 +73,16 @@ type bench struct {
 	dir    string // holds everything
 	config string
 	group  string
+
+	turn sync.Mutex // see inTurn
+}
+
+// inTurn orders a test before and after what a fake daemon's handlers do for
+// the clawsup that it runs: the end of a process does so, and the race detector
+// doesn't know.
+func (b *bench) inTurn() {
+	b.turn.Lock()
+	defer b.turn.Unlock()
 }
 
 // newBench makes the places, and at the end looks whether they are as they were.
@@ -185,6 +196,7 @@ type said struct {
 }
 
 func (b *bench) command(args ...string) *exec.Cmd {
+	b.inTurn()
 	c := exec.Command(filepath.Join(programs, "clawsup"), append([]string{"--config", b.config}, args...)...)
 	c.Dir = b.dir
 	return c
@@ -211,8 +223,14 @@ func (b *bench) finish(c *exec.Cmd) said {
 	if e := c.Start(); e != nil {
 		b.t.Fatal(e)
 	}
-	_ = c.Wait()
+	b.wait(c)
 	return said{out.String(), err.String(), status(c)}
+}
+
+// wait waits for a clawsup's end, whatever it is.
+func (b *bench) wait(c *exec.Cmd) {
+	_ = c.Wait()
+	b.inTurn()
 }
 
 func status(c *exec.Cmd) int {

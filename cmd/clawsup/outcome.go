@@ -134,7 +134,11 @@ func (o *outcome) message() string {
 			text = fmt.Sprintf("%s: %s", r.Step, text)
 		}
 	}
-	return strings.TrimSpace(text + " " + o.bound())
+	text = strings.TrimSpace(text + " " + o.bound())
+	if text == "" && r.Status != runtime.Exited {
+		text = "no reason was given"
+	}
+	return text
 }
 
 // report says what happened and gives the exit status.

@@ -108,14 +108,15 @@ func TestApprovedIsWhatRuns(t *testing.T) {
 }
 
 // TestKilledWhileAsked: a copy whose process was killed is gone with the next
-// start; one that is still asked about stays.
+// start; one that another is still asked about stays.
 func TestKilledWhileAsked(t *testing.T) {
 	b := newBench(t, "")
 	b.profile("asking", "[effects]\nexec = \"ask\"\n")
-	if err := os.WriteFile(filepath.Join(b.dir, "work", "w.sh"), []byte("#!/bin/sh\necho \"good, as $0\"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	ask := func() (*os.File, *exec.Cmd) {
+	ask := func(script string) (*os.File, *exec.Cmd) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(b.dir, "work", "w.sh"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		screen, tty := terminal(t)
 		cmd := b.on(tty, "run", "--profile", "asking", "--workspace", "work", "--", "/workspace/w.sh")
 		until(t, screen, "Anything else is a no: ")
@@ -128,15 +129,19 @@ func TestKilledWhileAsked(t *testing.T) {
 		}
 		return len(list)
 	}
-	_, killed := ask()
-	screen, waiting := ask()
+	const script = "echo \"good, as $0\"\n"
+	_, alone := ask("echo other")
+	_, first := ask(script)
+	screen, waiting := ask(script)
 	if n := copies(); n != 2 {
-		t.Errorf("%d copies, want 2", n)
+		t.Errorf("%d copies, want 2: of each script one", n)
 	}
-	if err := killed.Process.Kill(); err != nil {
-		t.Fatal(err)
+	for _, killed := range []*exec.Cmd{alone, first} {
+		if err := killed.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = killed.Wait()
 	}
-	_ = killed.Wait()
 	if got := b.run("", "run", "--", "true"); got.status != 0 {
 		t.Fatalf("%+v", got)
 	}

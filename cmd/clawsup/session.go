@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -17,7 +18,8 @@ const sessionUsage = `usage: clawsup session list [--json]
        clawsup session clear --label L [--reason R] SESSION
 
 A session is what the calls of one conversation share: a workspace, a private
-/tmp, grants and labels. SESSION is its id, or AGENT/NAME.
+/tmp, grants and labels. SESSION is its id or the beginning of it, or its name,
+as AGENT/NAME too, if that means one alone.
 
   list     all sessions
   show     one, with the label that each call brought
@@ -145,9 +147,5 @@ func (p *program) sessionClear(f *sessionFlags, words []string) error {
 	case f.json:
 		return p.printJSON(s)
 	}
-	left := sessionLabels(&s)
-	if left == "" {
-		left = "no label"
-	}
-	return p.line("session %s has %s now", s.ID, left)
+	return p.line("%s is off session %s, which has %s now", f.label, s.ID, cmp.Or(sessionLabels(&s), "no label"))
 }
