@@ -399,3 +399,64 @@ func TestProbeOfAHelperThatEnds(t *testing.T) {
 		t.Errorf("told %v", err)
 	}
 }
+
+// What a helper does not answer is not kept for ever, and neither is what it does.
+func TestProbesWithoutAnswer(t *testing.T) {
+	ours, theirs, err := packet.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	s := newSession(testHelper(t), packet.New(ours))
+	defer s.conn.Close()
+	orders := make(chan packet.Order, 5*maxProbes)
+	go func() {
+		for helper := packet.New(theirs); ; {
+			var o packet.Order
+			if _, err := helper.Receive(&o); err != nil {
+				return
+			}
+			orders <- o
+		}
+	}()
+	gone, cancel := context.WithCancel(testContext(t))
+	cancel()
+	id := 0
+	probe := func(ctx context.Context, timeout time.Duration) error {
+		id++
+		return s.probe(ctx, id, packet.Order{Kind: packet.Probe, ID: id, Timeout: timeout}, nil)
+	}
+	for range 2 * maxProbes { // whose time is over
+		if err := probe(gone, -time.Hour); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	for range maxProbes {
+		if err := probe(gone, time.Hour); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	var not *NotReadyError
+	if err := probe(gone, time.Hour); !errors.As(err, &not) || len(s.probes) != maxProbes {
+		t.Errorf("%v, %d probes", err, len(s.probes))
+	}
+	if err := s.probed(packet.Word{ID: 1}); !errors.Is(err, packet.ErrPacket) {
+		t.Errorf("an answer after its time: %v", err)
+	}
+	for one := range s.probes { // late, but in time
+		if err := s.probed(packet.Word{ID: one}); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 3 * maxProbes {
+		<-orders
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- probe(testContext(t), time.Hour) }()
+	if err := s.probed(packet.Word{ID: (<-orders).ID, OK: true}); err != nil {
+		t.Error(err)
+	}
+	if err := <-answered; err != nil || len(s.probes) != 0 {
+		t.Errorf("%v, %d probes are kept", err, len(s.probes))
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ const (
 	burst     = packet.Burst * 2
 
 	maxDials     = 64 // at work at once
+	maxProbes    = 64 // that have no answer yet; of those at work there are less (packet.MaxProbes)
 	pingInterval = 5 * time.Second
 )
 
@@ -30,11 +32,17 @@ type session struct {
 	dials  chan struct{} // one for each at work
 
 	mu     sync.Mutex
-	probes map[int]chan error // mu; nil once it has ended
+	probes map[int]waiting // mu; without an answer; nil once the session has ended
+}
+
+// waiting is a probe that has no answer.
+type waiting struct {
+	answer chan error // has room for one
+	until  time.Time  // no helper needs longer; what comes later is an answer to nothing
 }
 
 func newSession(h *Helper, conn *packet.Conn) *session {
-	return &session{helper: h, conn: conn, dials: make(chan struct{}, maxDials), probes: map[int]chan error{}}
+	return &session{helper: h, conn: conn, dials: make(chan struct{}, maxDials), probes: map[int]waiting{}}
 }
 
 // serve reads what the helper says until that makes no sense, or it is silent
@@ -144,25 +152,13 @@ func (s *session) dial(w packet.Word) error {
 	return nil
 }
 
-// probe has a connecting socket asked.
+// probe has a connecting socket asked. Where ctx ends first the answer may
+// still come, and is none of anybody's then.
 func (s *session) probe(ctx context.Context, id int, o packet.Order, socket *os.File) error {
 	answer := make(chan error, 1)
-	s.mu.Lock()
-	ended := s.probes == nil
-	if !ended {
-		s.probes[id] = answer
+	if err := s.expect(id, waiting{answer, time.Now().Add(o.Timeout + s.helper.interval)}); err != nil {
+		return err
 	}
-	s.mu.Unlock()
-	if ended {
-		return ErrNotRunning
-	}
-	defer func() {
-		s.mu.Lock()
-		if s.probes != nil {
-			s.probes[id] = nil // known, and no more awaited
-		}
-		s.mu.Unlock()
-	}()
 	if err := s.conn.Send(o, socket); err != nil {
 		return err
 	}
@@ -174,20 +170,34 @@ func (s *session) probe(ctx context.Context, id int, o packet.Order, socket *os.
 	}
 }
 
+// expect notes a probe, and forgets those that were not answered in time.
+func (s *session) expect(id int, w waiting) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.probes == nil {
+		return ErrNotRunning
+	}
+	now := time.Now()
+	maps.DeleteFunc(s.probes, func(_ int, old waiting) bool { return now.After(old.until) })
+	if len(s.probes) >= maxProbes {
+		return &NotReadyError{fmt.Sprintf("%d probes have no answer yet", maxProbes)}
+	}
+	s.probes[id] = w
+	return nil
+}
+
 func (s *session) probed(w packet.Word) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	answer, known := s.probes[w.ID]
+	probe, known := s.probes[w.ID]
 	if !known {
 		return fmt.Errorf("%w: an answer to probe %d", packet.ErrPacket, w.ID)
 	}
 	delete(s.probes, w.ID)
-	switch {
-	case answer == nil: // too late
-	case w.OK:
-		answer <- nil
-	default:
-		answer <- &NotReadyError{w.Detail}
+	if w.OK {
+		probe.answer <- nil
+	} else {
+		probe.answer <- &NotReadyError{w.Detail}
 	}
 	return nil
 }
@@ -196,10 +206,8 @@ func (s *session) probed(w packet.Word) error {
 func (s *session) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, answer := range s.probes {
-		if answer != nil {
-			answer <- ErrNotRunning
-		}
+	for _, probe := range s.probes {
+		probe.answer <- ErrNotRunning
 	}
 	s.probes = nil
 }
