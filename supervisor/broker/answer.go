@@ -90,6 +90,9 @@ func (b *Broker) ticketWatch(ctx context.Context, who client, r *api.Request) (a
 			if !ok {
 				return nil, failf(api.CodeStopped, "the watcher was too slow; begin again")
 			}
+			if err := b.stays(who); err != nil {
+				return nil, err
+			}
 			if err := r.Send(ctx, api.TicketChanged, t); err != nil {
 				return nil, err
 			}

@@ -424,6 +424,23 @@ autostart = false
 	}
 }
 
+// TestLostRoleEndsWatching: who may not look any more is told nothing more.
+func TestLostRoleEndsWatching(t *testing.T) {
+	h := newHost(t, "[roles]\nviewer = [\"uid:4003\"]\n").start()
+	vera := client{door: &door{kind: approvalDoor}, uid: 4003}
+	if err := h.broker.stays(vera); err != nil {
+		t.Fatal(err)
+	}
+	h.configure("")
+	ask[api.Daemon](t, h.dial("admin"), api.Reload, api.Nothing{})
+	if err := h.broker.stays(vera); api.CodeOf(err) != api.CodeDenied {
+		t.Error(err)
+	}
+	if err := h.broker.stays(client{door: &door{kind: adminDoor}}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestQuorum(t *testing.T) {
 	h := newHost(t, "[roles]\napprover = [\"uid:4001\", \"uid:4002\"]\n")
 	h.write("profiles/two.toml", "extends = \"build\"\n[effects]\nexec = \"ask\"\nquorum = 2\n")

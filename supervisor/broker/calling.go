@@ -230,6 +230,9 @@ func (b *Broker) callFollow(ctx context.Context, who client, r *api.Request) (an
 		defer tap.leave(more[i])
 	}
 	for {
+		if err := b.stays(who); err != nil {
+			return nil, err
+		}
 		v, changed := c.changes()
 		ended := v.State == api.Ended
 		for i := range at {
@@ -317,6 +320,9 @@ func (b *Broker) callWatch(ctx context.Context, who client, r *api.Request) (any
 		if !ok {
 			live[stream] = nil
 			return nil
+		}
+		if err := b.stays(who); err != nil {
+			return err
 		}
 		return r.Send(ctx, api.Output, api.OutputPart{Call: c.id, Stream: stream + 1, Offset: -1, Data: data})
 	}

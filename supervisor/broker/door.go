@@ -152,6 +152,18 @@ func (b *Broker) client(d *door, p api.Peer) client {
 	return c
 }
 
+// stays says whether somebody who is being told things may still be: a role can
+// be lost meanwhile.
+func (b *Broker) stays(who client) error {
+	if who.door.kind != approvalDoor {
+		return nil
+	}
+	if role, _ := b.generation.Load().roles.Of(who.uid); role < approval.Viewer {
+		return failf(api.CodeDenied, "%s has no role any more", who)
+	}
+	return nil
+}
+
 // serve answers at one door.
 func (b *Broker) serve(ctx context.Context, d *door) error {
 	s := &api.Server{
