@@ -104,7 +104,8 @@ func TestEveryFileNamesItsLicence(t *testing.T) {
 	}
 }
 
-// strays are texts that belong to one machine or one mirror, with what to do instead.
+// strays are texts that belong to one machine, one mirror or papers that aren't
+// here, with what to do instead.
 var strays = []struct {
 	text    *regexp.Regexp
 	instead string
@@ -114,6 +115,7 @@ var strays = []struct {
 	{regexp.MustCompile(`(deb|ftp|security|snapshot)\.debian\.org`), "take the mirror from apt"},
 	{regexp.MustCompile(`(proxy|sum)\.golang\.org|goproxy\.`), "leave the module proxy to Go"},
 	{regexp.MustCompile(`registry\.npmjs|pypi\.org|crates\.io|docker\.io|ghcr\.io|quay\.io`), "leave registries to their clients"},
+	{regexp.MustCompile(`\b(THREATS|(DESIGN|STYLE|PERFORMANCE|OPENCLAW|VM|DAEMON|COMMON)\.md)\b|\b[Ii]ssues? #?[0-9]`), "say what it says: a reader doesn't have it"},
 }
 
 func TestNothingBelongsToOneMachine(t *testing.T) {

@@ -76,9 +76,9 @@ func (s *site) began(c *api.Client, call string) {
 	s.t.Fatal("the call does not run")
 }
 
-// TestFullDiskUnderTheLog: THREATS.md H and E. No receipt, no call: what can't
-// be written down doesn't run, somebody hears of it, and with room again calls
-// go on and nothing is lost.
+// TestFullDiskUnderTheLog: no receipt, no call: what can't be written down
+// doesn't run, somebody hears of it, and with room again calls go on and nothing
+// is lost.
 func TestFullDiskUnderTheLog(t *testing.T) {
 	s := newSite(t, "")
 	dir := s.dir + "/state/audit"
@@ -202,9 +202,9 @@ func TestFullDiskUnderTheLog(t *testing.T) {
 	}
 }
 
-// TestUpgradeWithCallsRunning: THREATS.md H. Another program takes the place of
-// the one that runs. Calls end as supervisor-restart, once; no question is
-// answered by it, and nothing runs twice.
+// TestUpgradeWithCallsRunning: another program takes the place of the one that
+// runs. Calls end as supervisor-restart, once; no question is answered by it,
+// and nothing runs twice.
 func TestUpgradeWithCallsRunning(t *testing.T) {
 	s := newSite(t, "[calls]\nper_session = 1\n")
 	install := func() {
@@ -287,8 +287,8 @@ func TestUpgradeWithCallsRunning(t *testing.T) {
 	}
 }
 
-// TestKilledInTheMiddleOfALine: THREATS.md H. Half a line that a kill left is
-// cut off, kept, and told of; what stands before it counts.
+// TestKilledInTheMiddleOfALine: half a line that a kill left is cut off, kept,
+// and told of; what stands before it counts.
 func TestKilledInTheMiddleOfALine(t *testing.T) {
 	s := newSite(t, "")
 	d := s.start()
@@ -338,7 +338,7 @@ func TestKilledInTheMiddleOfALine(t *testing.T) {
 	}
 }
 
-// TestStartedTwice: THREATS.md H. A second daemon changes nothing for the first.
+// TestStartedTwice: a second daemon changes nothing for the first.
 func TestStartedTwice(t *testing.T) {
 	s := newSite(t, "")
 	d := s.start()
@@ -383,8 +383,8 @@ func TestStartedTwice(t *testing.T) {
 	s.closed()
 }
 
-// TestTamperedLogIsRefused: THREATS.md H. The program ends with the fault and
-// what to do, and nothing listens.
+// TestTamperedLogIsRefused: the program ends with the fault and what to do, and
+// nothing listens.
 func TestTamperedLogIsRefused(t *testing.T) {
 	s := newSite(t, "")
 	d := s.start()

@@ -34,8 +34,8 @@ func fact(k approval.Ticket, name string) (values []string) {
 	return values
 }
 
-// TestLookAlikesAreToldApart: THREATS.md A1 and A6. What looks alike on a screen
-// is shown apart, and no two of it have one digest.
+// TestLookAlikesAreToldApart: what looks alike on a screen is shown apart, and
+// no two of it have one digest.
 func TestLookAlikesAreToldApart(t *testing.T) {
 	h := begin(t, manyTickets)
 	c, people := h.dial("call"), h.watch(h.dial("approval"))
@@ -66,8 +66,8 @@ func TestLookAlikesAreToldApart(t *testing.T) {
 	}
 }
 
-// TestStoredPlanRuns: THREATS.md A2. A yes is for one call, and what runs is
-// what was planned then, whatever comes by that name later.
+// TestStoredPlanRuns: a yes is for one call, and what runs is what was planned
+// then, whatever comes by that name later.
 func TestStoredPlanRuns(t *testing.T) {
 	h := newHost(t, manyTickets)
 	const profile = "extends = \"build\"\n[effects]\nexec = \"ask\"\n[environment]\npass = [\"COLOR\"]\n"
@@ -232,8 +232,8 @@ func replace(t *testing.T, file string) {
 	}
 }
 
-// TestScriptChangedWhileAsked: THREATS.md A3 and A4. Whatever a second writer
-// does to a script while people think, the bytes that they were shown run.
+// TestScriptChangedWhileAsked: whatever a second writer does to a script while
+// people think, the bytes that they were shown run.
 func TestScriptChangedWhileAsked(t *testing.T) {
 	h := begin(t, manyTickets)
 	c, people := h.dial("call"), h.watch(h.dial("approval"))
@@ -272,8 +272,8 @@ func TestScriptChangedWhileAsked(t *testing.T) {
 	}
 }
 
-// TestNamedFileChangedWhileAsked: THREATS.md A3. A file that no copy can stand
-// in for is compared before the call begins.
+// TestNamedFileChangedWhileAsked: a file that no copy can stand in for is
+// compared before the call begins.
 func TestNamedFileChangedWhileAsked(t *testing.T) {
 	h := begin(t, manyTickets)
 	c, people := h.dial("call"), h.watch(h.dial("approval"))
@@ -309,7 +309,8 @@ func TestNamedFileChangedWhileAsked(t *testing.T) {
 	}
 }
 
-// TestInterpreterReplacedWhileAsked: THREATS.md A3.
+// TestInterpreterReplacedWhileAsked: a script is run by the interpreter that
+// people were shown, or not at all.
 func TestInterpreterReplacedWhileAsked(t *testing.T) {
 	h := begin(t, manyTickets)
 	c, people := h.dial("call"), h.watch(h.dial("approval"))
@@ -343,8 +344,8 @@ func TestInterpreterReplacedWhileAsked(t *testing.T) {
 	}
 }
 
-// TestSecondCallRewritesTheScript: THREATS.md A3. Another call of the same
-// session is a second writer too.
+// TestSecondCallRewritesTheScript: another call of the same session is a second
+// writer too.
 func TestSecondCallRewritesTheScript(t *testing.T) {
 	h := begin(t, manyTickets)
 	c, people := h.dial("call"), h.watch(h.dial("approval"))
@@ -369,7 +370,8 @@ func TestSecondCallRewritesTheScript(t *testing.T) {
 	}
 }
 
-// TestPlaceSwappedWhileAsked: THREATS.md A4.
+// TestPlaceSwappedWhileAsked: another directory where the workspace was is not
+// what people said yes to.
 func TestPlaceSwappedWhileAsked(t *testing.T) {
 	for way, swap := range map[string]func(dir string) error{
 		"the workspace for a link":   func(dir string) error { return os.Symlink(dir+".evil", dir) },
@@ -404,8 +406,8 @@ func TestPlaceSwappedWhileAsked(t *testing.T) {
 	}
 }
 
-// TestSearchPathLeadsElsewhere: THREATS.md A4. A name is looked up once, in a
-// PATH that no caller sets.
+// TestSearchPathLeadsElsewhere: a name is looked up once, in a PATH that no
+// caller sets.
 func TestSearchPathLeadsElsewhere(t *testing.T) {
 	open, err := os.MkdirTemp("/opt", "clawsup-test-") // a profile can show nothing of /tmp
 	if err != nil {
@@ -450,8 +452,8 @@ func TestSearchPathLeadsElsewhere(t *testing.T) {
 	}
 }
 
-// TestForgedFields: THREATS.md A7. Who sends an answer with the question is
-// refused, and that is written down.
+// TestForgedFields: who sends an answer with the question is refused, and that
+// is written down.
 func TestForgedFields(t *testing.T) {
 	h := begin(t, "")
 	c := h.dial("call")
@@ -516,7 +518,7 @@ func became(t *testing.T, watcher *api.Client, ticket string, state approval.Sta
 	}
 }
 
-// TestReplayedAnswers: THREATS.md A8.
+// TestReplayedAnswers: an answer counts once, for the revision that was read.
 func TestReplayedAnswers(t *testing.T) {
 	h := newHost(t, manyTickets+"expiry = \"1s\"\n")
 	h.start()
@@ -585,8 +587,8 @@ func TestReplayedAnswers(t *testing.T) {
 	}
 }
 
-// TestTwoPeopleAtOnce: THREATS.md A8. Of answers that come together one counts,
-// and it is the one that its giver was told of.
+// TestTwoPeopleAtOnce: of answers that come together one counts, and it is the
+// one that its giver was told of.
 func TestTwoPeopleAtOnce(t *testing.T) {
 	h := begin(t, manyTickets)
 	c, people := h.dial("call"), h.watch(h.dial("approval"))

@@ -81,8 +81,8 @@ func (h *host) runs(what string) {
 	}
 }
 
-// TestTypoInTheConfiguration: THREATS.md H. What was in force stays, also for
-// what people are being asked, and a receipt says so.
+// TestTypoInTheConfiguration: what was in force stays, also for what people are
+// being asked, and a receipt says so.
 func TestTypoInTheConfiguration(t *testing.T) {
 	h := begin(t, "[roles]\napprover = [\"uid:4001\"]\n")
 	c, people := h.dial("call"), h.watch(h.dial("approval"))
@@ -121,8 +121,8 @@ func TestTypoInTheConfiguration(t *testing.T) {
 	}
 }
 
-// TestReloadDuringCalls: THREATS.md H. A call that runs goes on as it
-// was allowed; one that waits is decided by what is in force when its turn comes.
+// TestReloadDuringCalls: a call that runs goes on as it was allowed; one that
+// waits is decided by what is in force when its turn comes.
 func TestReloadDuringCalls(t *testing.T) {
 	h := begin(t, "[calls]\nper_session = 1\n")
 	c := h.dial("call")
@@ -186,8 +186,8 @@ func (h *host) helper() int {
 	return 0
 }
 
-// TestEgressIsKilled: THREATS.md H. A helper that dies, or stands still, is
-// started again, and what was published leads to the agent again.
+// TestEgressIsKilled: a helper that dies, or stands still, is started again, and
+// what was published leads to the agent again.
 func TestEgressIsKilled(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -250,8 +250,8 @@ func (h *host) tiny(name string, code ...byte) string {
 	return file
 }
 
-// TestHostileInspect: THREATS.md H. A clawsup-inspect that hangs, floods,
-// talks rubbish or dies fails the call that needed it, and nothing else.
+// TestHostileInspect: a clawsup-inspect that hangs, floods, talks rubbish or
+// dies fails the call that needed it, and nothing else.
 func TestHostileInspect(t *testing.T) {
 	if goruntime.GOARCH != "amd64" {
 		t.Skip("the programs are of x86-64")
@@ -291,8 +291,8 @@ func TestHostileInspect(t *testing.T) {
 	}
 }
 
-// TestHostileEgress: THREATS.md H and B9. A clawsup-egress that spins, floods or
-// dies publishes nothing, and neither the agent nor calls suffer.
+// TestHostileEgress: a clawsup-egress that spins, floods or dies publishes
+// nothing, and neither the agent nor calls suffer.
 func TestHostileEgress(t *testing.T) {
 	if goruntime.GOARCH != "amd64" {
 		t.Skip("the programs are of x86-64")
@@ -387,8 +387,8 @@ func (h *host) segments() []string {
 	return list
 }
 
-// TestClockGoesBack: THREATS.md H. The log as a clock left it that was an hour
-// ahead: what is written now says by how much it is behind, in order.
+// TestClockGoesBack: the log as a clock left it that was an hour ahead: what is
+// written now says by how much it is behind, in order.
 func TestClockGoesBack(t *testing.T) {
 	h := begin(t, "")
 	h.runs("before")
@@ -425,8 +425,8 @@ func TestClockGoesBack(t *testing.T) {
 	}
 }
 
-// TestLogTamperedWith: THREATS.md H. A daemon doesn't start on a log that isn't
-// what it left, and says what it is and what to do.
+// TestLogTamperedWith: a daemon doesn't start on a log that isn't what it left,
+// and says what it is and what to do.
 func TestLogTamperedWith(t *testing.T) {
 	h := begin(t, "")
 	for range 5 {
