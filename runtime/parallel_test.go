@@ -13,7 +13,7 @@ func TestBoxesAreMadeSideBySide(t *testing.T) {
 	h := testHost(t)
 	rounds := 8
 	if testing.Short() {
-		rounds = 2
+		rounds = 1
 	}
 	for range rounds {
 		var all sync.WaitGroup
