@@ -13,8 +13,13 @@
 // The files are in the order of a call's life:
 //
 //	door.go        four kinds of sockets; who comes through one, and what they may ask for
-//	call.go        accept, resolve, decide, ask, run: one goroutine carries a call from end to end
+//	accept.go      what is let in
+//	call.go        what is known of a call
 //	queue.go       whose turn it is
+//	carry.go       one goroutine carries a call from its turn to its end:
+//	resolve.go       the plan, and the question that policy gets
+//	decide.go        policy's answer, and its receipt
+//	ask.go           people's answer, where policy asks
 //	spool.go       what it reads and writes, as far as that passes here
 //	receipt.go     what is written down about it, before and after
 //	register.go    which calls there are and were

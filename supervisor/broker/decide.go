@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/clawsup/clawsup/profiles"
+	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/supervisor"
+	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/audit"
+)
+
+// decide gives nil when the call may run, and else its result. The turn is
+// given back while a person is asked.
+func (b *Broker) decide(c *call, t *turn) *runtime.Result {
+	no := func(rule, reason string) *runtime.Result {
+		r := b.denied(c, rule, reason)
+		return &r
+	}
+	fail := func(err error) *runtime.Result {
+		r := supervisor.Failed(err, c.plan)
+		return &r
+	}
+	verdict := b.book.Use(b.subject(c), c.rules)
+	switch verdict.Decision {
+	case profiles.Allow:
+		c.update(func(v *api.Call) {
+			v.Decision, v.Rule, v.Grant = string(profiles.Allow), verdict.Rule, verdict.Grant
+		})
+		if err := b.allowed(c, verdict.Rule); err != nil {
+			return fail(err)
+		}
+		return nil
+	case profiles.Ask:
+	default:
+		return no(verdict.Rule, verdict.Rule)
+	}
+	if b.headless(c) {
+		c.update(func(v *api.Call) { v.WouldAsk = true })
+		return no(verdict.Rule, "a person would have been asked, and this call asks nobody; "+verdict.Rule)
+	}
+	t.pause()
+	denial := b.ask(c, verdict)
+	if denial != nil {
+		return denial
+	}
+	t.again()
+	if err := t.wait(c.ctx); err != nil {
+		r := supervisor.StoppedResult(c.plan, err)
+		return &r
+	}
+	c.update(func(v *api.Call) { v.State = api.Planning })
+	return nil
+}
+
+// headless says whether an ask is a no at once.
+func (b *Broker) headless(c *call) bool {
+	if c.request.Approver == supervisor.ApproverNone || c.request.Deadline != nil && *c.request.Deadline == 0 {
+		return true
+	}
+	a := c.gen.agent(c.owner.agent)
+	return a != nil && a.Approver == supervisor.ApproverNone
+}
+
+// allowed records a yes. The box of a call that can reach nothing outside may
+// be made meanwhile: what such a call does is not yet an effect. Where it can
+// write, the yes is on the disk first.
+func (b *Broker) allowed(c *call, rule string) error {
+	r := c.decision(string(profiles.Allow), rule, "")
+	if reachesOut(c.plan) {
+		if err := b.write(c, r); err != nil {
+			return fmt.Errorf("the decision could not be recorded, so nothing ran: %w", err)
+		}
+		return nil
+	}
+	b.noteFirst(c)
+	var err error
+	if c.pending, err = b.log.Begin(c.ctx, r); err != nil && c.ctx.Err() == nil {
+		b.logFailed(err)
+	}
+	return err
+}
+
+// noteFirst notes a number that no receipt of the call is before, as long as it
+// has none: where the log has to be read from while the call lives.
+func (b *Broker) noteFirst(c *call) {
+	from := uint64(1)
+	if a := b.log.Anchor(); a != nil {
+		from = a.Seq
+	}
+	c.first.CompareAndSwap(0, from)
+}
+
+// write writes a receipt about a call and waits for it, and for one before it.
+func (b *Broker) write(c *call, r audit.Receipt) error {
+	ctx := context.Background()
+	if p := c.pending; p != nil {
+		c.pending = nil
+		if _, err := p.Wait(ctx); err != nil {
+			b.logFailed(err)
+			return err
+		}
+	}
+	b.noteFirst(c)
+	if _, err := b.log.Append(ctx, r); err != nil {
+		b.logFailed(err)
+		return err
+	}
+	return nil
+}
+
+// reachesOut says whether a call can change something that stays.
+func reachesOut(p *supervisor.Plan) bool {
+	for _, bind := range p.Spec.Binds {
+		if bind.Writable {
+			return true
+		}
+	}
+	return false
+}
