@@ -60,11 +60,17 @@ func (q *queue) set(b bounds) {
 	q.dispatch()
 }
 
-// enter takes a place in the queue, or says at once that it is full.
+// enter takes a place in the queue, or says at once that it is full. Agents
+// share its length; the host's own calls have as much for themselves, so that no
+// agent keeps them out.
 func (q *queue) enter(key turnKey) (*turn, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.waiting >= q.bounds.waiting {
+	beside := q.agents[""]
+	if key.agent != "" {
+		beside = q.waiting - q.agents[""]
+	}
+	if beside >= q.bounds.waiting {
 		return nil, errFull
 	}
 	if _, most := q.ofAgent(key.agent); most > 0 && q.agents[key.agent] >= most {

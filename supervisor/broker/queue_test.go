@@ -80,11 +80,17 @@ func TestBounds(t *testing.T) {
 	if !enter(turnKey{line: "z"}) {
 		t.Error("another suffers from the agent's bounds")
 	}
-	for range 3 { // one may go, two wait
+	for range 4 { // two of a line may go
+		enter(turnKey{line: "y", agent: "other"})
+	}
+	if _, err := q.enter(turnKey{line: "x", agent: "third"}); !errors.Is(err, errFull) {
+		t.Errorf("beyond the agents' queue: %v", err)
+	}
+	for range 5 { // one may go, four wait
 		enter(turnKey{line: "z"})
 	}
 	if _, err := q.enter(turnKey{line: "zz"}); !errors.Is(err, errFull) {
-		t.Errorf("beyond the queue: %v", err)
+		t.Errorf("beyond the host's queue: %v", err)
 	}
 }
 
