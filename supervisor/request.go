@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -106,14 +107,14 @@ func (s Stdin) String() string {
 	return text
 }
 
-var sessionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+var sessionName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`) })
 
 // check refuses what means nothing by itself.
 func (r *Request) check() error {
 	switch {
 	case r.Skill == "" && len(r.Args) == 0:
 		return errors.New("there is no command to run")
-	case r.Session != "" && !sessionName.MatchString(r.Session):
+	case r.Session != "" && !sessionName().MatchString(r.Session):
 		return fmt.Errorf("session %s: a name has 1 to 128 letters, digits, dots, hyphens and underscores and begins with a letter or digit", visible.Quote(r.Session))
 	case r.Timeout < 0:
 		return fmt.Errorf("a timeout of %v is negative", r.Timeout)

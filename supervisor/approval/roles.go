@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/moby/sys/user"
 )
@@ -36,7 +37,7 @@ type roleEntry struct {
 
 // accountName is what useradd(8) takes, and a little more: no name with a
 // colon, a comma or a space can be in the files.
-var accountName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}\$?$`)
+var accountName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}\$?$`) })
 
 // NewRoles takes the lists of a configuration and the uids of all agents, who
 // have no role whatever the lists say. It refuses an entry that it doesn't
@@ -72,7 +73,7 @@ func parseRole(role Role, text string) (roleEntry, error) {
 		return e, nil
 	}
 	name, group := strings.CutPrefix(text, "@")
-	if !accountName.MatchString(name) {
+	if !accountName().MatchString(name) {
 		return e, fmt.Errorf("role %s: %q names nobody: write a user's name, \"@\" and a group's, or \"uid:\" and a number", role, text)
 	}
 	if group {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/clawsup/clawsup/supervisor/visible"
@@ -90,7 +91,7 @@ func (s Subject) Check() error {
 	return checkTarget(s.Effect, s.Target)
 }
 
-var secretName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+var secretName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`) })
 
 func checkTarget(e Effect, target string) error {
 	var err error
@@ -103,7 +104,7 @@ func checkTarget(e Effect, target string) error {
 		err = checkPath(target)
 	case e.net():
 		err = checkHostPort(target)
-	case !secretName.MatchString(target):
+	case !secretName().MatchString(target):
 		err = errors.New("want 1 to 128 letters, digits, dots, hyphens and underscores")
 	}
 	if err != nil {
@@ -150,7 +151,9 @@ func checkPath(p string) error {
 	return nil
 }
 
-var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
+var hostName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
+})
 
 func checkHostPort(target string) error {
 	i := strings.LastIndexByte(target, ':')
@@ -177,7 +180,7 @@ func checkHostPort(target string) error {
 		return nil
 	}
 	last := host[strings.LastIndexByte(host, '.')+1:]
-	if len(host) > 253 || !hostName.MatchString(host) || !strings.ContainsAny(last, "abcdefghijklmnopqrstuvwxyz") || strings.HasPrefix(last, "0x") {
+	if len(host) > 253 || !hostName().MatchString(host) || !strings.ContainsAny(last, "abcdefghijklmnopqrstuvwxyz") || strings.HasPrefix(last, "0x") {
 		return errors.New("want a name in lower case such as api.example.com, or a whole address")
 	}
 	return nil
