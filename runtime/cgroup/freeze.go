@@ -25,6 +25,9 @@ func (l *Leaf) Freeze(ctx context.Context) error {
 	if !ok {
 		return &LimitError{Controller: Freezer, Err: fmt.Errorf("leaf %s can't be frozen", l.name)}
 	}
+	// A Thaw in the middle would undo what is waited for, and the wait have no end.
+	l.steady.Lock()
+	defer l.steady.Unlock()
 	caller := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -118,6 +121,8 @@ func (l *Leaf) Thaw(ctx context.Context) error {
 	if !ok {
 		return &LimitError{Controller: Freezer, Err: fmt.Errorf("leaf %s can't be thawed", l.name)}
 	}
+	l.steady.Lock()
+	defer l.steady.Unlock()
 	err := l.thaw(dir)
 	if err == nil && l.host.Version == V2 {
 		err = awaitEvent(ctx, dir, "frozen", 0)

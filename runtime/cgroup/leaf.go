@@ -35,6 +35,7 @@ type Leaf struct {
 	deleted bool         // mu
 	usage   *os.File     // mu; of cpuacct.usage or cpu.stat; nil if CPU time is not accounted
 
+	steady     sync.Mutex     // held by Freeze and Thaw, each to its end
 	freezing   sync.Mutex     // held for one writing of the frozen state
 	kills      int            // freezing; how many Kill are at work
 	freezes    map[int]func() // freezing; what ends each Freeze that is at work
