@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/profiles"
+	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 // Decide applies the profile's decision about running at all. ask puts the
@@ -109,7 +110,7 @@ func (p *Plan) question() []byte {
 func WriteFacts(w io.Writer, p *Plan) {
 	for _, f := range append(p.Facts, Fact{"plan", "all of this together is", p.Digest}) {
 		name := f.Name
-		for _, line := range wrapped(f.Value, valueWidth) {
+		for _, line := range visible.Wrap(f.Value, valueWidth) {
 			fmt.Fprintf(w, "  %-12s %s\n", name, line)
 			name = ""
 		}
@@ -122,56 +123,6 @@ func WriteFacts(w io.Writer, p *Plan) {
 // valueWidth is what a terminal of 80 columns leaves for a value. The last
 // column stays empty: some terminals go on to the next line when it is used.
 const valueWidth = 80 - 2 - 12 - 1 - 1
-
-// wrapped breaks text into lines of at most width columns, at spaces where it
-// can. Lines but the first are marked: see WriteFacts.
-func wrapped(text string, width int) []string {
-	var lines []string
-	mark := ""
-	for {
-		end, space, used := len(text), -1, len(mark)
-		for i, r := range text {
-			if used += column(r); used > width {
-				end = i
-				break
-			}
-			if r == ' ' {
-				space = i
-			}
-		}
-		switch {
-		case end == len(text):
-			return append(lines, mark+text)
-		case text[end] == ' ':
-			space = end
-			fallthrough
-		case space > 0:
-			lines = append(lines, mark+text[:space])
-			text, mark = text[space+1:], "| "
-		default:
-			lines = append(lines, mark+text[:end])
-			text, mark = text[end:], "+ "
-		}
-	}
-}
-
-// columns is how wide a terminal shows text, at most.
-func columns(text string) int {
-	n := 0
-	for _, r := range text {
-		n += column(r)
-	}
-	return n
-}
-
-// column is the width of a character that visible lets through. From Hangul
-// on it may be two (East Asian Width, Unicode Standard Annex 11).
-func column(r rune) int {
-	if r >= 0x1100 {
-		return 2
-	}
-	return 1
-}
 
 // flushInput throws away what is typed and not read (tcflush(3)).
 func flushInput(tty *os.File) error {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/skills"
+	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 // person is the other end of a terminal.
@@ -221,8 +222,8 @@ func TestForgedFacts(t *testing.T) {
 		in := ingredients(t)
 		in.Request.Args = []string{"/bin/sh", "-c", forged, "last"}
 		for line := range strings.SplitSeq(strings.TrimSpace(string(makePlan(t, in).question())), "\n") {
-			if columns(line) > 79 {
-				t.Errorf("%d columns: %q", columns(line), line)
+			if visible.Columns(line) > 79 {
+				t.Errorf("%d columns: %q", visible.Columns(line), line)
 			}
 			switch {
 			case strings.HasPrefix(line, "    sha256:") && len(line) == 4+71 && !strings.HasSuffix(line, strings.Repeat("0", 64)):
@@ -242,11 +243,11 @@ func FuzzWrapped(f *testing.F) {
 	f.Add(strings.Repeat("x ", 50)+"| + ", uint8(7))
 	f.Fuzz(func(t *testing.T, text string, width uint8) {
 		most := 4 + int(width)
-		lines := wrapped(text, most)
+		lines := visible.Wrap(text, most)
 		back := lines[0]
 		for i, l := range lines {
-			if columns(l) > most {
-				t.Errorf("%d columns, not %d: %q", columns(l), most, l)
+			if visible.Columns(l) > most {
+				t.Errorf("%d columns, not %d: %q", visible.Columns(l), most, l)
 			}
 			if i == 0 {
 				continue

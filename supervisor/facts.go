@@ -73,7 +73,7 @@ type adder func(name, format string, args ...any)
 // commandFacts shows the command in one line if it fits, or else every
 // argument by itself, so that none can pass for something else.
 func (p *Plan) commandFacts(add adder) {
-	if all := quoted(p.Call.Argv); columns(all) <= valueWidth {
+	if all := quoted(p.Call.Argv); visible.Columns(all) <= valueWidth {
 		add("command", "%s", all)
 	} else {
 		for i, a := range p.Call.Argv {

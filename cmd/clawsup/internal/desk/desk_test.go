@@ -553,7 +553,7 @@ func TestText(t *testing.T) {
 		lines := Text(&k, width, k.Created)
 		var all strings.Builder
 		for _, l := range lines {
-			if columns(l) > width {
+			if visible.Columns(l) > width {
 				t.Errorf("width %d: %q", width, l)
 			}
 			if strings.HasPrefix(l, "answer") || strings.HasPrefix(l, "trust") {

@@ -61,12 +61,12 @@ func (s *sheet) add(name, value string, tone tone) {
 	value = visible.Line(value)
 	if s.width < narrow {
 		s.lines = append(s.lines, line{Cut(name, s.width), tone})
-		for _, v := range wrap(value, s.width-2) {
+		for _, v := range visible.Wrap(value, s.width-2) {
 			s.lines = append(s.lines, line{"  " + v, tone})
 		}
 		return
 	}
-	for _, v := range wrap(value, s.width-nameWidth-1) {
+	for _, v := range visible.Wrap(value, s.width-nameWidth-1) {
 		s.lines = append(s.lines, line{fmt.Sprintf("%-*s %s", nameWidth, name, v), tone})
 		name = ""
 	}
@@ -77,7 +77,7 @@ func (s *sheet) digest(d string) {
 	if d == "" {
 		return
 	}
-	for _, v := range wrap(visible.Line(d), s.width-2) {
+	for _, v := range visible.Wrap(visible.Line(d), s.width-2) {
 		s.lines = append(s.lines, line{"  " + v, faint})
 	}
 }
@@ -236,11 +236,11 @@ func (s *sheet) claim(text string) {
 	if text == "" {
 		return
 	}
-	for _, v := range wrap("The requester says, in words that nobody has checked:", s.width) {
+	for _, v := range visible.Wrap("The requester says, in words that nobody has checked:", s.width) {
 		s.lines = append(s.lines, line{v, theirs})
 	}
 	for row := range strings.SplitSeq(text, "\n") {
-		for _, v := range wrap(visible.Line(row), s.width-4) {
+		for _, v := range visible.Wrap(visible.Line(row), s.width-4) {
 			s.lines = append(s.lines, line{"  > " + v, theirs})
 		}
 	}

@@ -94,7 +94,7 @@ func (m *model) layOut(width int) []line {
 		text = "Looking at what waits ..."
 	}
 	var lines []line
-	for _, v := range wrap(text, max(20, width)) {
+	for _, v := range visible.Wrap(text, max(20, width)) {
 		lines = append(lines, line{v, faint})
 	}
 	return lines
@@ -157,10 +157,10 @@ func (m *model) bar() string {
 	if m.daemon == nil {
 		right = "no connection "
 	}
-	if who := visible.Line(m.me.Name + " (" + m.me.Role + ")"); m.me.Role != "" && columns(left+" "+who+right)+2 < m.width {
+	if who := visible.Line(m.me.Name + " (" + m.me.Role + ")"); m.me.Role != "" && visible.Columns(left+" "+who+right)+2 < m.width {
 		right = who + "  " + right
 	}
-	gap := max(1, m.width-columns(left)-columns(right))
+	gap := max(1, m.width-visible.Columns(left)-visible.Columns(right))
 	return styleBar.Render(Cut(left+strings.Repeat(" ", gap)+right, m.width))
 }
 
@@ -252,7 +252,7 @@ func (m *model) rule(l layout, width int) string {
 		text += "--- read "
 	}
 	text = Cut(text, width)
-	return styleFaint.Render(text + strings.Repeat("-", max(0, width-columns(text))))
+	return styleFaint.Render(text + strings.Repeat("-", max(0, width-visible.Columns(text))))
 }
 
 func (m *model) textRows(l layout) []string {
@@ -268,7 +268,7 @@ func (m *model) textRows(l layout) []string {
 // formRows are the form's, the one that takes keys marked.
 func (m *model) formRows() []string {
 	f := m.form
-	rows := []string{styleTitle.Render(Cut("--- "+f.title+" ", m.width)) + styleFaint.Render(strings.Repeat("-", max(0, m.width-columns(f.title)-5)))}
+	rows := []string{styleTitle.Render(Cut("--- "+f.title+" ", m.width)) + styleFaint.Render(strings.Repeat("-", max(0, m.width-visible.Columns(f.title)-5)))}
 	for i := range f.fields {
 		rows = append(rows, f.fields[i].rows(i == f.at, m.width)...)
 	}
@@ -285,17 +285,17 @@ func (f *field) rows(here bool, width int) []string {
 		return []string{Cut(name, width), "  " + f.typed(width-4)}
 	}
 	if f.choices == nil {
-		return []string{name + f.typed(width-columns(name)-2)}
+		return []string{name + f.typed(width-visible.Columns(name)-2)}
 	}
 	text := visible.Line(f.choices[f.chosen])
 	if len(f.choices) > 1 {
 		text = "< " + text + " >"
 	}
-	if columns(name+text) < width {
+	if visible.Columns(name+text) < width {
 		return []string{name + text}
 	}
 	rows := []string{Cut(name, width)}
-	for _, w := range wrap(text, width-4) {
+	for _, w := range visible.Wrap(text, width-4) {
 		rows = append(rows, "    "+w)
 	}
 	return rows
@@ -316,17 +316,17 @@ func (m *model) helpRows() []string {
 	side := min(15, m.width/4)
 	for _, b := range bindings {
 		keys := strings.Join(b.keys, " ")
-		if columns(keys) > side {
+		if visible.Columns(keys) > side {
 			rows = append(rows, styleTitle.Render(" "+Cut(keys, m.width-1)))
 			keys = ""
 		}
-		for _, w := range wrap(b.what, m.width-side-2) {
+		for _, w := range visible.Wrap(b.what, m.width-side-2) {
 			rows = append(rows, styleTitle.Render(fmt.Sprintf(" %-*s", side, keys))+" "+w)
 			keys = ""
 		}
 	}
 	rows = append(rows, "")
-	for _, w := range wrap(fmt.Sprintf("A key answers a ticket only after it stood still for %v and was read to its end.", Settle), m.width-1) {
+	for _, w := range visible.Wrap(fmt.Sprintf("A key answers a ticket only after it stood still for %v and was read to its end.", Settle), m.width-1) {
 		rows = append(rows, " "+w)
 	}
 	m.helpTop = max(0, min(m.helpTop, len(rows)-(m.height-3)))
@@ -380,7 +380,7 @@ func (m *model) keysRow() string {
 		}
 	}
 	text := " " + strings.Join(names, "  ")
-	if columns(text) > m.width && !m.help { // the first letters, and where to read more
+	if visible.Columns(text) > m.width && !m.help { // the first letters, and where to read more
 		text = " a g d c w  space more  ? help  q"
 		if m.form != nil {
 			text = " " + names[0] + "  esc leaves"
