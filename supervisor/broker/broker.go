@@ -30,8 +30,8 @@ import (
 type Options struct {
 	Config  string // file; empty: the default one
 	Version string
-	// Listeners are sockets that systemd has opened, and what its descriptor
-	// store kept, by name: approval, admin, and those of package agent.
+	// Given is what systemd has opened, and what its descriptor store kept, by
+	// name: approval, admin, sockets for calls, and what is of package agent.
 	Given map[string][]*os.File
 	// Stores says that there is a descriptor store: agents then outlive this process.
 	Stores bool
