@@ -198,51 +198,38 @@ func (b *Broker) agentStatus(_ context.Context, _ client, r *api.Request) (any, 
 	return views, nil
 }
 
-// agentAct does something to the agent that a request names.
-func (b *Broker) agentAct(ctx context.Context, who client, r *api.Request, what string, do func(*agent.Agent) error) (any, error) {
-	ref, err := params[api.AgentRef](r)
-	if err != nil {
-		return nil, err
+// agentAct is a method that does something to the agent that a request names.
+func agentAct(what string, do func(*agent.Agent, context.Context) error) method {
+	return func(b *Broker, ctx context.Context, who client, r *api.Request) (any, error) {
+		ref, err := params[api.AgentRef](r)
+		if err != nil {
+			return nil, err
+		}
+		a, err := b.agentNamed(ref.Agent)
+		if err != nil {
+			return nil, err
+		}
+		// Acting comes first: stopping waits for no disk.
+		err = do(a, ctx)
+		if e := b.record(context.WithoutCancel(ctx), act(who, what+" agent "+a.Name())); e != nil {
+			b.logFailed(e)
+		}
+		if err != nil {
+			return nil, failf(api.CodeConflict, "%v", err)
+		}
+		return b.agentView(a), nil
 	}
-	a, err := b.agentNamed(ref.Agent)
-	if err != nil {
-		return nil, err
-	}
-	// Acting comes first: stopping waits for no disk.
-	err = do(a)
-	if e := b.record(context.WithoutCancel(ctx), act(who, what+" agent "+a.Name())); e != nil {
-		b.logFailed(e)
-	}
-	if err != nil {
-		return nil, failf(api.CodeConflict, "%v", err)
-	}
-	return b.agentView(a), nil
 }
 
-func (b *Broker) agentStart(ctx context.Context, who client, r *api.Request) (any, error) {
-	if err := b.open(); err != nil {
-		return nil, err
+// whileOpen is a method that begins something, which a lockdown or a log that
+// can't be written forbids.
+func whileOpen(m method) method {
+	return func(b *Broker, ctx context.Context, who client, r *api.Request) (any, error) {
+		if err := b.open(); err != nil {
+			return nil, err
+		}
+		return m(b, ctx, who, r)
 	}
-	return b.agentAct(ctx, who, r, "start", func(a *agent.Agent) error { return a.Start(ctx) })
-}
-
-func (b *Broker) agentStop(ctx context.Context, who client, r *api.Request) (any, error) {
-	return b.agentAct(ctx, who, r, "stop", func(a *agent.Agent) error { return a.Stop(ctx) })
-}
-
-func (b *Broker) agentRestart(ctx context.Context, who client, r *api.Request) (any, error) {
-	if err := b.open(); err != nil {
-		return nil, err
-	}
-	return b.agentAct(ctx, who, r, "restart", func(a *agent.Agent) error { return a.Restart(ctx) })
-}
-
-func (b *Broker) agentFreeze(ctx context.Context, who client, r *api.Request) (any, error) {
-	return b.agentAct(ctx, who, r, "freeze", func(a *agent.Agent) error { return a.Freeze(ctx) })
-}
-
-func (b *Broker) agentThaw(ctx context.Context, who client, r *api.Request) (any, error) {
-	return b.agentAct(ctx, who, r, "thaw", func(a *agent.Agent) error { return a.Thaw(ctx) })
 }
 
 func (b *Broker) agentLogs(_ context.Context, _ client, r *api.Request) (any, error) {

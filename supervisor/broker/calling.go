@@ -62,6 +62,16 @@ func (c *call) await(ctx context.Context, r *api.Request, progress bool) error {
 	}
 }
 
+// ended gives the call when it has ended, or ctx's cause.
+func (c *call) ended(ctx context.Context) (any, error) {
+	select {
+	case <-c.done:
+		return c.snapshot(), nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // named gives the call that a request is about, if the client may see it.
 func (b *Broker) named(who client, r *api.Request) (*call, error) {
 	ref, err := params[api.CallRef](r)
@@ -76,12 +86,7 @@ func (b *Broker) callWait(ctx context.Context, who client, r *api.Request) (any,
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-c.done:
-		return c.snapshot(), nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	return c.ended(ctx)
 }
 
 func (b *Broker) callCancel(ctx context.Context, who client, r *api.Request) (any, error) {
@@ -90,12 +95,7 @@ func (b *Broker) callCancel(ctx context.Context, who client, r *api.Request) (an
 		return nil, err
 	}
 	c.cancel(errCancelled)
-	select {
-	case <-c.done:
-		return c.snapshot(), nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	return c.ended(ctx)
 }
 
 // maxListed bounds an answer: frames are.
@@ -340,12 +340,7 @@ func (b *Broker) callWatch(ctx context.Context, who client, r *api.Request) (any
 			return nil, err
 		}
 	}
-	select {
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-c.done:
-		return c.snapshot(), nil
-	}
+	return c.ended(ctx)
 }
 
 // callStop is the kill cord: for people, and for all calls.
@@ -385,10 +380,8 @@ func (b *Broker) callStop(ctx context.Context, who client, r *api.Request) (any,
 		return nil, err
 	}
 	for _, c := range list {
-		select {
-		case <-c.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if _, err := c.ended(ctx); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil

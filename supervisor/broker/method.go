@@ -5,6 +5,7 @@ package broker
 import (
 	"context"
 
+	"github.com/clawsup/clawsup/supervisor/agent"
 	"github.com/clawsup/clawsup/supervisor/api"
 )
 
@@ -38,11 +39,11 @@ var methods = map[string]method{
 	api.AgentClear:    (*Broker).agentClear,
 
 	api.AgentStatus:  (*Broker).agentStatus,
-	api.AgentStart:   (*Broker).agentStart,
-	api.AgentStop:    (*Broker).agentStop,
-	api.AgentRestart: (*Broker).agentRestart,
-	api.AgentFreeze:  (*Broker).agentFreeze,
-	api.AgentThaw:    (*Broker).agentThaw,
+	api.AgentStart:   whileOpen(agentAct("start", (*agent.Agent).Start)),
+	api.AgentStop:    agentAct("stop", (*agent.Agent).Stop),
+	api.AgentRestart: whileOpen(agentAct("restart", (*agent.Agent).Restart)),
+	api.AgentFreeze:  agentAct("freeze", (*agent.Agent).Freeze),
+	api.AgentThaw:    agentAct("thaw", (*agent.Agent).Thaw),
 	api.AgentLogs:    (*Broker).agentLogs,
 	api.AgentRestore: (*Broker).agentRestore,
 
