@@ -60,6 +60,9 @@ var childModes = map[string]func(){
 			fmt.Println(name, int(errno))
 		}
 	},
+	"node": func() { // /dev/null again
+		fmt.Println(unix.Mknod(os.Args[1], unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
+	},
 	"inotify": func() { // in a user namespace of its own, which has no instances to give
 		if err := os.WriteFile("/proc/sys/user/max_inotify_instances", []byte("0"), 0); err != nil {
 			fmt.Println(err)
@@ -212,13 +215,13 @@ func realHost(t testing.TB) Host {
 }
 
 // hosts returns this machine, and if it is a hybrid one its v2 half besides: without controllers, but with the kernel's
-// real kill, freeze and events files.
+// real kill, freeze and events files and device filters.
 func hosts(t *testing.T) map[string]Host {
 	h := realHost(t)
 	all := map[string]Host{h.Version.String(): h}
 	if h.Version == Hybrid {
 		u := Host{Version: V2, Hierarchies: []Hierarchy{{Mount: hybridMount, Unified: true}}, Kill: true}
-		u.usable[Freezer], u.usable[Cpuacct] = true, true
+		u.usable[Freezer], u.usable[Cpuacct], u.usable[Devices] = true, true, true
 		all["unified half"] = u
 		// The same as on Linux before 5.14: killEach does the work on v2.
 		u.Kill = false

@@ -9,7 +9,8 @@
 //	parent, err := cgroup.OpenParent(host, "/clawsup.slice")  // once per supervisor
 //	err = parent.Sweep(ctx, wait, keep)                       // what a killed predecessor left
 //	leaf, err := parent.Create("call-7", limits)              // once per sandbox, empty
-//	container.Cgroups = leaf.Config()                         // libcontainer joins it
+//	container.Cgroups = leaf.Config()                         // libcontainer joins it, or a process by itself:
+//	tasks, unified, err := leaf.Entrance()                    //
 //	events, err := leaf.Watch(ctx)                            // out of memory, pids limit
 //	stats, err := leaf.Stats()
 //	err = leaf.Kill(ctx)
@@ -65,7 +66,8 @@
 //     net.ipv4.tcp_mem and udp_mem.
 //   - On v2 each watch uses an inotify instance of this process's user (fs.inotify.max_user_instances, 128 by default),
 //     and so does each wait for a death or a freeze while it lasts.
-//   - Device rules are not written here: libcontainer insists on writing them, [Leaf.Config] says which.
+//   - Device rules are not part of [Limits]: libcontainer insists on writing them, [Leaf.Config] says which. Who does
+//     without libcontainer calls [Leaf.RestrictDevices].
 //   - v1 counts and throttles only direct and synchronous input and output per group; buffered writes reach the disk
 //     from a kernel thread that belongs to the root group. v2 attributes them on ext4, btrfs and xfs.
 //   - A file system on several disks (btrfs) is throttled on the one that it was mounted by.
