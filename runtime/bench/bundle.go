@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -24,7 +25,7 @@ const (
 
 // bundle is what runc and crun run (OCI runtime specification, bundle.md).
 type bundle struct {
-	dir   string // holds config.json and rootfs
+	dir   string // holds rootfs, and for each caller a folder with its config.json
 	group string // parent of the containers' control groups
 	slice string // the same for clawsup
 }
@@ -52,21 +53,30 @@ func newBundle(dir string) (*bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(b.spec(filter))
-	if err != nil {
-		return nil, err
+	// A bundle fixes the control group: each caller has one of its own.
+	for caller := range maxCallers {
+		text, err := json.Marshal(b.spec(filter, caller))
+		if err != nil {
+			return nil, err
+		}
+		own := filepath.Join(dir, strconv.Itoa(caller))
+		if err := os.Mkdir(own, 0o755); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(own, "config.json"), text, 0o644); err != nil {
+			return nil, err
+		}
 	}
-	return b, os.WriteFile(filepath.Join(dir, "config.json"), text, 0o644)
+	return b, nil
 }
 
-// id names container n of a runtime. The control group of both is b.group with
-// a leaf that the bundle fixes: only one container runs at a time.
-func (b *bundle) id(runtime string, n int) string {
-	return fmt.Sprintf("%s-%d-%d", runtime, os.Getpid(), n)
+// id names a container of a runtime.
+func (b *bundle) id(runtime string) string {
+	return fmt.Sprintf("%s-%d-%s", runtime, os.Getpid(), callNumber)
 }
 
 // spec asks for what the default profile does, as far as a runtime can do it.
-func (b *bundle) spec(filter *specs.LinuxSeccomp) specs.Spec {
+func (b *bundle) spec(filter *specs.LinuxSeccomp, caller int) specs.Spec {
 	own := func(size uint32) []specs.LinuxIDMapping {
 		return []specs.LinuxIDMapping{{ContainerID: 0, HostID: firstID, Size: size}}
 	}
@@ -83,7 +93,7 @@ func (b *bundle) spec(filter *specs.LinuxSeccomp) specs.Spec {
 				{Type: "RLIMIT_NOFILE", Hard: 256, Soft: 256}, {Type: "RLIMIT_CORE"}, {Type: "RLIMIT_FSIZE", Hard: 1 << 30, Soft: 1 << 30},
 			},
 		},
-		Root:     &specs.Root{Path: "rootfs", Readonly: true},
+		Root:     &specs.Root{Path: filepath.Join(b.dir, "rootfs"), Readonly: true},
 		Hostname: "sandbox",
 		Mounts: []specs.Mount{
 			{Destination: "/usr", Type: "bind", Source: "/usr", Options: []string{"rbind", "ro", "nosuid", "nodev"}},
@@ -96,7 +106,7 @@ func (b *bundle) spec(filter *specs.LinuxSeccomp) specs.Spec {
 		},
 		Linux: &specs.Linux{
 			UIDMappings: own(idCount), GIDMappings: own(idCount),
-			CgroupsPath: b.group + "/leaf",
+			CgroupsPath: fmt.Sprintf("%s/caller%d", b.group, caller),
 			Resources: &specs.LinuxResources{
 				Memory: &specs.LinuxMemory{Limit: &memory, Swap: &swap},
 				CPU:    &specs.LinuxCPU{Quota: &quota, Period: &period},
@@ -155,12 +165,6 @@ func (b *bundle) config() (string, error) {
 // remove removes the control groups that were made above the containers' own.
 func (b *bundle) remove() {
 	for _, group := range []string{b.group, b.slice} {
-		dirs, err := filepath.Glob("/sys/fs/cgroup/*" + group)
-		if err != nil {
-			continue
-		}
-		for _, dir := range append(dirs, "/sys/fs/cgroup"+group) {
-			_ = os.Remove(dir)
-		}
+		removeGroup(group)
 	}
 }

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Bench measures what it costs to start one short command in a sandbox, as a
-// whole process from spawn to exit: by `clawsup run`, and beside it by what
-// people use instead. It is part of the repository and not of the product.
+// Bench measures what one short command in a sandbox costs, in time, CPU and
+// memory: by clawsup, with its daemon and without, and beside it by what people
+// use instead. It is part of the repository and not of the product.
+//
+//	make bench                                   all of it, some fifteen minutes
+//	out/bench -parts start,rate                  only these parts: latency and throughput
+//	out/bench -parts rate -only call,unshare     only these contestants, besides the bare spawn
+//	out/bench -programs DIR                      another build's clawsup and clawsupd
 //
 // # How it measures
 //
 // Absolute times differ from machine to machine and from hour to hour; ratios
 // taken in one run don't. So contestants take turns: a round is a short block
-// of each, one call after the other with an equal rest between calls, and before and
+// of each, one call after the other with an equal rest before each call, and before and
 // after them a block of the unit, which is /bin/true spawned and waited for
 // and nothing else. A ratio is taken within a round, from the medians of two
-// blocks; what is reported is the median over all rounds with its quartiles.
+// blocks; what is reported is the median over all rounds with its quartiles. The rest is
+// part of the figure: after 20 ms of it a bare spawn takes twice as long as
+// back to back, and so does much of everything else.
 //
 // A round is noisy when one of its two unit blocks took much longer than units
 // of this run commonly do. It is run again, up to as many times as there are
@@ -22,10 +29,17 @@
 // doesn't count. CPU is user and system time of the whole process tree by
 // wait4(2): this program is a subreaper (PR_SET_CHILD_SUBREAPER), and a call is
 // over when it has waited for the last orphan that the contestant left. The
-// clock stops earlier, with the contestant itself. What the kernel
-// does later in its own threads (taking network namespaces down, freeing control
+// clock stops earlier, with the contestant itself. A server's CPU is that of its
+// control group, with all that it started, until the rest after the last call
+// of a block is over: what it does once it has answered counts. What the kernel
+// does in its own threads (taking network namespaces down, freeing control
 // groups) is read from their /proc/PID/schedstat; that is the whole machine's,
 // so it is only worth something when nothing else runs.
+//
+// Throughput is callers that never rest, of whom each waits for its call: each a
+// process of its own where programs are spawned, each with a connection of its
+// own where a server is asked. The first part of the time isn't counted, so
+// that what was made ahead is used up: what is left is with replacements.
 //
 // # What is equal
 //
@@ -34,7 +48,11 @@
 // control group. runc and crun get a bundle with the same namespaces, limits of
 // memory, processes and CPU, no capabilities, and a filter that allows the system
 // calls that clawsup's does; they have no Landlock. On a hybrid cgroup host crun sees
-// cgroup v1 only, since it refuses both. None of them keeps anything ready.
+// cgroup v1 only, since it refuses both. go-judge keeps containers, and uses them
+// again; it has no filter. clawsupd is one of the benchmark's own: in the
+// foreground, with all layers, a receipt before and after each call, and a
+// sandbox that is used once. Its log is on the disk of /var/tmp, whose time for a
+// sync is measured in the same run.
 //
 // # Promises
 //
@@ -66,14 +84,35 @@ type length struct {
 	block  int           // calls of each contestant in a round
 	rest   time.Duration // before each call
 	most   time.Duration // no round starts after this
+	rate   span
 }
 
 var (
-	whole = length{rounds: 60, block: 5, rest: 10 * time.Millisecond, most: 8 * time.Minute}
-	quick = length{rounds: 15, block: 4, rest: 5 * time.Millisecond, most: time.Minute}
+	whole = length{rounds: 60, block: 5, rest: 20 * time.Millisecond, most: 10 * time.Minute,
+		rate: span{rounds: 5, warm: 500 * time.Millisecond, counted: 2 * time.Second, callers: []int{1, 2, 4}}}
+	quick = length{rounds: 12, block: 4, rest: 5 * time.Millisecond, most: 30 * time.Second,
+		rate: span{rounds: 2, warm: 250 * time.Millisecond, counted: 750 * time.Millisecond, callers: []int{2}}}
 )
 
+// options are the flags.
+type options struct {
+	quick    bool
+	json     string
+	programs string
+	parts    string
+	only     string
+	rounds   int
+	rest     time.Duration
+}
+
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == workerName {
+		if err := worker(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	err := run(ctx, os.Args[1:])
 	stop()
@@ -83,84 +122,98 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+// usage stands above the flags.
+const usage = `usage: bench [flag]...
+latency and throughput of the daemon beside the fast rivals, in a minute:
+	out/bench -parts start,rate -rounds 10 -only unshare,bwrap,crun,go-judge,call
+parts: %s
+contestants: spawn (always), unshare, bwrap, firejail, crun, runc, go-judge,
+	clawsup (no daemon), "clawsup run" (by the daemon), call (over call.sock), "call, new profile"
+`
+
+func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
-	short := flags.Bool("quick", false, "fewer rounds, and fail when a promise is broken")
-	file := flags.String("json", "", "write all figures to this `file`")
-	program := flags.String("clawsup", "bin/clawsup", "the clawsup `program` to measure")
-	config := flags.String("config", "", "configuration `file` for clawsup; without one it keeps to a folder of its own")
-	only := flags.String("only", "", "measure only these contestants, a comma-separated `list`")
-	rounds := flags.Int("rounds", 0, "this many rounds instead of the default `number`")
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), usage, strings.Join(partNames(), ", "))
+		flags.PrintDefaults()
+	}
+	flags.BoolVar(&o.quick, "quick", false, "fewer rounds, latency and throughput alone, and fail when a promise is broken")
+	flags.StringVar(&o.json, "json", "", "write all figures to this `file`")
+	flags.StringVar(&o.programs, "programs", "bin", "the `folder` with clawsup and clawsupd")
+	flags.StringVar(&o.parts, "parts", "", "measure only these parts, a comma-separated `list`")
+	flags.StringVar(&o.only, "only", "", "measure only these contestants, a comma-separated `list`")
+	flags.IntVar(&o.rounds, "rounds", 0, "this many rounds instead of the default `number`")
+	flags.DurationVar(&o.rest, "rest", 0, "rest before each call instead of the default `time`")
 	_ = flags.Parse(args)
 	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	for _, name := range list(o.parts) {
+		if !slices.Contains(partNames(), name) {
+			return o, fmt.Errorf("there is no part %q, but %s", name, strings.Join(partNames(), ", "))
+		}
+	}
+	o.programs, err = filepath.Abs(o.programs)
+	return o, err
+}
+
+// list splits at commas.
+func list(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	o, err := parse(args)
+	if err != nil {
+		return err
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("runc, crun and clawsup need root here; run this as root")
 	}
-	size := whole
-	if *short {
-		size = quick
+	b := &bench{options: o, size: whole}
+	if o.quick {
+		b.size = quick
 	}
-	if *rounds > 0 {
-		size.rounds = *rounds
+	if o.rounds > 0 {
+		b.size.rounds, b.size.rate.rounds = o.rounds, max(1, o.rounds/10)
 	}
-
-	dir, err := os.MkdirTemp("", "clawsup-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	bundle, err := newBundle(dir)
-	if err != nil {
-		return err
-	}
-	defer bundle.remove()
-	if *config == "" {
-		if *config, err = bundle.config(); err != nil {
-			return err
-		}
-	}
-	absolute, err := filepath.Abs(*program)
-	if err != nil {
-		return err
+	if o.rest > 0 {
+		b.size.rest = o.rest
 	}
 
+	// Not /tmp, which may be memory: receipts are to be on a disk.
+	if b.dir, err = os.MkdirTemp("/var/tmp", "clawsup-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
 	// wait4 waits for children of the thread group, but vfork stops the thread.
 	runtime.LockOSThread()
-	spawner, err := newSpawner(dir)
-	if err != nil {
-		return err
+	if err := b.open(); err != nil {
+		return errors.Join(err, b.close())
 	}
-	crun, err := plainV1()
-	if err != nil {
-		return err
-	}
-	var list []contestant
-	var absent []string
-	for _, c := range contestants(bundle, absolute, *config, crun) {
-		if *only != "" && c.name != unit && !slices.Contains(strings.Split(*only, ","), c.name) {
+	began := time.Now()
+	b.report = newReport(b.size)
+	for _, p := range parts {
+		if !b.wants(p) {
 			continue
 		}
-		if err := c.try(spawner); err != nil {
-			absent = append(absent, fmt.Sprintf("%s: %v", c.name, err))
-			continue
+		fmt.Fprintf(os.Stderr, "bench: %s, after %v\n", p.name, time.Since(began).Round(time.Second))
+		if err := p.measure(b, ctx); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", p.name, err), b.close())
 		}
-		list = append(list, c)
 	}
-	kept, noisy, err := measure(ctx, spawner, list, size)
-	if err != nil {
+	if err := b.close(); err != nil {
 		return err
 	}
-	r := newReport(list, kept, noisy, absent, size)
-	r.print(os.Stdout)
-	if *file != "" {
-		if err := r.write(*file); err != nil {
+	b.report.judgeAll()
+	b.report.print(os.Stdout)
+	if o.json != "" {
+		if err := b.report.write(o.json); err != nil {
 			return err
 		}
 	}
-	if *short {
-		return r.judge()
+	if o.quick {
+		return b.report.judge()
 	}
 	return nil
 }

@@ -54,5 +54,10 @@ func ratioOf(rounds []round, who, than string) (ratio, bool) {
 		}
 		all = append(all, float64(a)/float64(b))
 	}
-	return ratio{quantile(all, 0.5), quantile(all, 0.25), quantile(all, 0.75)}, len(all) > 0
+	return spread(all), len(all) > 0
+}
+
+// spread is the median and the quartiles.
+func spread(all []float64) ratio {
+	return ratio{quantile(all, 0.5), quantile(all, 0.25), quantile(all, 0.75)}
 }

@@ -32,7 +32,7 @@ func TestJudge(t *testing.T) {
 		if v.Measured != c.measured || v.Holds != c.holds {
 			t.Errorf("%s: measured %v, holds %v, want %v, %v", c.name, v.Measured, v.Holds, c.measured, c.holds)
 		}
-		if err := (report{Verdicts: []verdict{v}}).judge(); (err == nil) != c.holds {
+		if err := (&report{Verdicts: []verdict{v}}).judge(); (err == nil) != c.holds {
 			t.Errorf("%s: judge says %v", c.name, err)
 		}
 	}

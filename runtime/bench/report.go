@@ -17,18 +17,32 @@ import (
 
 // report is everything that is known at the end; times are nanoseconds.
 type report struct {
-	Time     time.Time `json:"time"`
-	Kernel   string    `json:"kernel"`
-	CPUs     int       `json:"cpus"`
-	Cgroup   string    `json:"cgroup"`
-	Rounds   int       `json:"rounds"`
-	Noisy    int       `json:"noisy_rounds"`
-	Block    int       `json:"calls_per_block"`
-	Rest     int64     `json:"rest_ns"`
-	Figures  []figures `json:"contestants"`
-	Absent   []string  `json:"absent"`
-	Verdicts []verdict `json:"promises"`
+	Time     time.Time     `json:"time"`
+	Kernel   string        `json:"kernel"`
+	CPUs     int           `json:"cpus"`
+	Cgroup   string        `json:"cgroup"`
+	Sync     disk          `json:"disk"`
+	Rounds   int           `json:"rounds"`
+	Noisy    int           `json:"noisy_rounds"`
+	Block    int           `json:"calls_per_block"`
+	Rest     int64         `json:"rest_ns"`
+	Figures  []figures     `json:"contestants"`
+	Rates    []rateFigures `json:"throughput"`
+	Absent   []string      `json:"absent"`
+	Verdicts []verdict     `json:"promises"`
+
+	rounds []round
+	rates  []map[rateKey]tally
 }
+
+// disk is how long one write of a receipt's size and fdatasync(2) take where
+// the daemon's log is.
+type disk struct {
+	P50 time.Duration `json:"sync_p50_ns"`
+	P99 time.Duration `json:"sync_p99_ns"`
+}
+
+func diskOf(all []time.Duration) disk { return disk{quantile(all, 0.5), quantile(all, 0.99)} }
 
 // figures are one contestant's.
 type figures struct {
@@ -43,11 +57,21 @@ type figures struct {
 	Kernel  time.Duration `json:"kernel_threads_ns"`
 }
 
-func newReport(list []contestant, rounds []round, noisy int, absent []string, size length) report {
-	r := report{
+func newReport(size length) *report {
+	return &report{
 		Time: time.Now().UTC().Round(time.Second), Kernel: kernel(), CPUs: runtime.NumCPU(), Cgroup: cgroupVersion(),
-		Rounds: len(rounds), Noisy: noisy, Block: size.block, Rest: size.rest.Nanoseconds(), Absent: absent,
+		Block: size.block, Rest: size.rest.Nanoseconds(), Absent: []string{},
 	}
+}
+
+// add takes the rounds of all contestants in.
+func (r *report) add(list []contestant, rounds []round, noisy int) {
+	r.rounds, r.Rounds, r.Noisy = rounds, len(rounds), noisy
+	r.Figures = figuresOf(list, rounds)
+}
+
+func figuresOf(list []contestant, rounds []round) []figures {
+	var all []figures
 	for _, c := range list {
 		f := figures{Name: c.name, Gives: c.gives, Version: c.version()}
 		var walls []time.Duration
@@ -57,6 +81,7 @@ func newReport(list []contestant, rounds []round, noisy int, absent []string, si
 				walls = append(walls, s.wall)
 				f.CPU += s.cpu
 			}
+			f.CPU += b.server
 			f.Kernel += b.kernel
 		}
 		f.Calls = len(walls)
@@ -66,28 +91,34 @@ func newReport(list []contestant, rounds []round, noisy int, absent []string, si
 			f.CPU /= time.Duration(f.Calls)
 			f.Kernel /= time.Duration(f.Calls)
 		}
-		r.Figures = append(r.Figures, f)
+		all = append(all, f)
 	}
-	for _, p := range promises {
-		r.Verdicts = append(r.Verdicts, p.judge(rounds))
-	}
-	return r
+	return all
 }
 
-// print writes the table.
-func (r report) print(w io.Writer) {
-	fmt.Fprintf(w, "One %s, whole process, %d rounds of %d calls, Linux %s, %d CPUs, cgroup %s\n", command, r.Rounds, r.Block, r.Kernel, r.CPUs, r.Cgroup)
-	if r.Noisy > 0 {
-		fmt.Fprintf(w, "NOISY: %d of these rounds were disturbed; measure again on a quieter machine\n", r.Noisy)
+// judgeAll compares with what is promised.
+func (r *report) judgeAll() {
+	for _, p := range promises {
+		r.Verdicts = append(r.Verdicts, p.judge(r.rounds))
 	}
-	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tp50 ms\tp99 ms\ttimes a spawn\t(quartiles)\tCPU ms\tkernel threads ms\t  ")
-	for _, f := range r.Figures {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%.1f\t(%.1f to %.1f)\t%s\t%s\t  %s\n", f.Name, milliseconds(f.P50), milliseconds(f.P99),
-			f.Ratio.Median, f.Ratio.Low, f.Ratio.High, milliseconds(f.CPU), milliseconds(f.Kernel), f.Gives)
+}
+
+// print writes the tables.
+func (r *report) print(w io.Writer) {
+	fmt.Fprintf(w, "Linux %s, %d CPUs, cgroup %s\n", r.Kernel, r.CPUs, r.Cgroup)
+	if len(r.Figures) > 0 {
+		fmt.Fprintf(w, "\n## One %s\n\n%d rounds of %d calls, a rest of %v before each; the disk takes %s ms for a sync (p99 %s)\n", command, r.Rounds, r.Block,
+			time.Duration(r.Rest), milliseconds(r.Sync.P50), milliseconds(r.Sync.P99))
+		if r.Noisy > 0 {
+			fmt.Fprintf(w, "NOISY: %d of these rounds were disturbed; measure again on a quieter machine\n", r.Noisy)
+		}
+		fmt.Fprintln(w)
+		printFigures(w, r.Figures)
 	}
-	_ = t.Flush()
+	if len(r.Rates) > 0 {
+		fmt.Fprintf(w, "\n## Throughput of %s\n\n", command)
+		printRates(w, r.Rates)
+	}
 	fmt.Fprintln(w)
 	for _, a := range r.Absent {
 		fmt.Fprintf(w, "left out: %s\n", a)
@@ -95,6 +126,25 @@ func (r report) print(w io.Writer) {
 	for _, v := range r.Verdicts {
 		fmt.Fprintf(w, "%s: %s\n", v.word(), v.Promise)
 	}
+}
+
+func printFigures(w io.Writer, all []figures) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\tp50 ms\tp99 ms\ttimes a spawn\t(quartiles)\tCPU ms\tkernel threads ms\t  ")
+	for _, f := range all {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.1f\t(%.1f to %.1f)\t%s\t%s\t  %s\n", f.Name, milliseconds(f.P50), milliseconds(f.P99),
+			f.Ratio.Median, f.Ratio.Low, f.Ratio.High, milliseconds(f.CPU), milliseconds(f.Kernel), f.Gives)
+	}
+	_ = t.Flush()
+}
+
+func printRates(w io.Writer, all []rateFigures) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\tcallers\tcalls a second\t(quartiles)\tCPU ms a call\tkernel threads ms\t")
+	for _, f := range all {
+		fmt.Fprintf(t, "%s\t%d\t%.0f\t(%.0f to %.0f)\t%s\t%s\t\n", f.Name, f.Callers, f.Rate.Median, f.Rate.Low, f.Rate.High, milliseconds(f.CPU), milliseconds(f.Kernel))
+	}
+	_ = t.Flush()
 }
 
 // word says how the promise fared.
@@ -110,7 +160,7 @@ func (v verdict) word() string {
 }
 
 // judge is an error when a promise doesn't hold.
-func (r report) judge() error {
+func (r *report) judge() error {
 	var all []error
 	for _, v := range r.Verdicts {
 		if !v.Holds {
@@ -121,7 +171,7 @@ func (r report) judge() error {
 }
 
 // write makes the machine-readable file.
-func (r report) write(path string) error {
+func (r *report) write(path string) error {
 	text, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return err

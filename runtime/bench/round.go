@@ -17,6 +17,7 @@ const noisyAbove = 1.5
 // block is some calls of one contestant in a row.
 type block struct {
 	samples []sample
+	server  time.Duration // CPU time of the server that was asked
 	kernel  time.Duration // of the kernel's threads meanwhile
 }
 
@@ -75,19 +76,23 @@ func runRound(ctx context.Context, s *spawner, list []contestant, size length, n
 			r.worse = max(r.worse, b.median())
 		}
 		had := r.blocks[list[i].name]
-		r.blocks[list[i].name] = block{append(had.samples, b.samples...), had.kernel + b.kernel}
+		r.blocks[list[i].name] = block{append(had.samples, b.samples...), had.server + b.server, had.kernel + b.kernel}
 	}
 	return r, nil
 }
 
 func runBlock(ctx context.Context, s *spawner, c *contestant, size length) (block, error) {
 	var b block
-	before := readKernelTime()
-	for range size.block {
+	kernel, server := readKernelTime(), c.server.read()
+	for n := range size.block + 1 {
 		select {
 		case <-ctx.Done():
 			return block{}, context.Cause(ctx)
 		case <-time.After(size.rest):
+		}
+		// The last rest is for what a server does once it has answered.
+		if n == size.block {
+			break
 		}
 		got, err := c.call(s)
 		if err != nil {
@@ -95,7 +100,7 @@ func runBlock(ctx context.Context, s *spawner, c *contestant, size length) (bloc
 		}
 		b.samples = append(b.samples, got)
 	}
-	b.kernel = readKernelTime().since(before)
+	b.kernel, b.server = readKernelTime().since(kernel), c.server.read()-server
 	return b, nil
 }
 

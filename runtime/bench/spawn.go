@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -72,10 +73,7 @@ func (s *spawner) spawn(argv []string) (sample, error) {
 	if err != nil {
 		return sample{}, fmt.Errorf("wait for %s: %w", argv[0], err)
 	}
-	for err == nil {
-		_, err = s.wait(-1, &got)
-	}
-	if !errors.Is(err, unix.ECHILD) {
+	if err := s.reap(&got); err != nil {
 		return sample{}, fmt.Errorf("wait for what %s left: %w", argv[0], err)
 	}
 	if !status.Exited() || status.ExitStatus() != 0 {
@@ -85,7 +83,48 @@ func (s *spawner) spawn(argv []string) (sample, error) {
 	return got, nil
 }
 
-// wait waits for one child, or any with pid -1, and adds its CPU time.
+// reap waits for the orphans that came to this process: all its children but
+// servers.
+func (s *spawner) reap(into *sample) error {
+	for {
+		left, err := orphans()
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		for _, pid := range left {
+			if _, err := s.wait(pid, into); err != nil && !errors.Is(err, unix.ECHILD) {
+				return err
+			}
+		}
+	}
+}
+
+// orphans reads the children of each thread (proc_pid_task(5), CONFIG_PROC_CHILDREN).
+func orphans() ([]int, error) {
+	files, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil || len(files) == 0 {
+		return nil, errors.New("this kernel doesn't tell a process's children: it lacks CONFIG_PROC_CHILDREN")
+	}
+	var all []int
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended; its children are another's
+		}
+		for _, field := range strings.Fields(string(text)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				return nil, err
+			}
+			if _, stays := servers.Load(pid); !stays {
+				all = append(all, pid)
+			}
+		}
+	}
+	return all, nil
+}
+
+// wait waits for one child, and adds its CPU time.
 func (s *spawner) wait(pid int, into *sample) (unix.WaitStatus, error) {
 	var status unix.WaitStatus
 	var use unix.Rusage

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// patience bounds what is waited for: a server's start and end, one answer.
+const patience = 2 * time.Minute
+
+// server is a program that stays while others ask it. It runs in a control
+// group of its own, so that its CPU time can be told.
+type server struct {
+	pid   int
+	log   string // file with what it says
+	group string
+	ended chan struct{}
+	err   error // once ended is closed
+}
+
+// servers are those that run: children that no contestant left.
+var servers sync.Map // pid to *server
+
+// serve starts argv in a control group.
+func serve(log, group string, argv ...string) (*server, error) {
+	var enter []string
+	for _, dir := range []string{filepath.Join(cgroups, "cpuacct", group), filepath.Join(cgroups, group)} {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(dir), "cgroup.procs")); err != nil {
+			continue // there is no such hierarchy
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		enter = append(enter, "echo $$ >"+dir+"/cgroup.procs;")
+	}
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	// The shell enters the group before there are threads that could be left behind.
+	c := exec.Command("/bin/sh", append([]string{"-ec", strings.Join(enter, " ") + ` exec "$@"`, "sh"}, argv...)...)
+	c.Stdout, c.Stderr = out, out
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us to pass on
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	s := &server{pid: c.Process.Pid, log: log, group: group, ended: make(chan struct{})}
+	servers.Store(s.pid, s)
+	go func() {
+		s.err = c.Wait()
+		servers.Delete(s.pid)
+		close(s.ended)
+	}()
+	return s, nil
+}
+
+// ready waits until the test passes.
+func (s *server) ready(test func() error) error {
+	var err error
+	for limit := time.Now().Add(patience); time.Now().Before(limit); {
+		if err = test(); err == nil {
+			return nil
+		}
+		select {
+		case <-s.ended:
+			return fmt.Errorf("it ended (%v): %s", s.err, s.said())
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return fmt.Errorf("not ready after %v: %w: %s", patience, err, s.said())
+}
+
+// said is the end of what it said.
+func (s *server) said() string {
+	text, _ := os.ReadFile(s.log)
+	return strings.TrimSpace(string(text[max(0, len(text)-2000):]))
+}
+
+// stop ends it, and removes its group.
+func (s *server) stop() error {
+	_ = syscall.Kill(s.pid, syscall.SIGTERM)
+	var err error
+	select {
+	case <-s.ended:
+	case <-time.After(patience):
+		err = errors.New("it does not end by SIGTERM: " + s.said())
+		_ = syscall.Kill(s.pid, syscall.SIGKILL)
+		<-s.ended
+	}
+	removeGroup(s.group)
+	return err
+}
