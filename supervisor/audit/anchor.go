@@ -9,11 +9,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
+	"strconv"
 )
 
 // Anchor names the last entry of a log at some time. See the package comment
@@ -28,15 +26,22 @@ type Anchor struct {
 }
 
 const (
-	openAnchor = `{"anchor":1,"key":"%x","segment":%d,"offset":%d,"seq":%d,"hash":"%x"`
+	openAnchor = `{"anchor":1,"key":"`
 	maxAnchor  = 1 << 10
 )
 
+// fields adds an anchor's line without its end.
+func (a *Anchor) fields(b []byte) []byte {
+	b = hex.AppendEncode(append(b, openAnchor...), a.Key[:])
+	b = strconv.AppendUint(append(b, `","segment":`...), a.Segment, 10)
+	b = strconv.AppendInt(append(b, `,"offset":`...), a.Offset, 10)
+	b = strconv.AppendUint(append(b, `,"seq":`...), a.Seq, 10)
+	return append(hex.AppendEncode(append(b, `,"hash":"`...), a.Hash[:]), '"')
+}
+
 // signed is what an anchor's signature is over. It begins unlike an entry, so
 // that neither can be passed off as the other.
-func (a *Anchor) signed() []byte {
-	return fmt.Appendf(nil, openAnchor+"}", a.Key, a.Segment, a.Offset, a.Seq, a.Hash)
-}
+func (a *Anchor) signed() []byte { return append(a.fields(make([]byte, 0, 256)), '}') }
 
 func (a *Anchor) sign(key ed25519.PrivateKey) {
 	copy(a.Key[:], key.Public().(ed25519.PublicKey))
@@ -48,9 +53,14 @@ func (a *Anchor) SignedBy(public ed25519.PublicKey) bool {
 	return bytes.Equal(a.Key[:], public) && ed25519.Verify(public, a.signed(), a.Sig[:])
 }
 
-// String is the anchor's one line of JSON, as it is in its file.
-func (a *Anchor) String() string {
-	return fmt.Sprintf(openAnchor+openSig+"%x"+closeSig, a.Key, a.Segment, a.Offset, a.Seq, a.Hash, a.Sig)
+// String is the anchor's one line of JSON, as it is in its file but for the
+// spaces behind it there.
+func (a *Anchor) String() string { return string(a.line(make([]byte, 0, maxAnchor))) }
+
+// line adds what String gives.
+func (a *Anchor) line(b []byte) []byte {
+	b = append(a.fields(b), openSig...)
+	return append(hex.AppendEncode(b, a.Sig[:]), closeSig...)
 }
 
 // ParseAnchor reads what String gave, with a line feed behind it or without.
@@ -85,49 +95,6 @@ func ParseAnchor(text []byte) (*Anchor, error) {
 		return nil, fmt.Errorf("this is not an anchor as this log spells it")
 	}
 	return a, nil
-}
-
-// ReadAnchor reads an anchor's file. An error that is fs.ErrNotExist says that there is none.
-func ReadAnchor(path string) (*Anchor, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("anchor of the receipts: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxAnchor+2))
-	if err != nil {
-		return nil, fmt.Errorf("anchor of the receipts: %w", err)
-	}
-	a, err := ParseAnchor(text)
-	if err != nil {
-		return nil, fmt.Errorf("anchor of the receipts %q: %w", path, err)
-	}
-	return a, nil
-}
-
-// replace writes the anchor to its file: whole, or not at all. It
-// syncs the bytes, so that a crash can't leave an empty file; it doesn't
-// sync the name, since an older anchor is a good one.
-func (a *Anchor) replace(path string) error {
-	next := path + ".new"
-	if err := os.Remove(next); err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("anchor of the receipts: %w", err)
-	}
-	f, err := openOwn(unix.AT_FDCWD, next, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
-	if err != nil {
-		return fmt.Errorf("anchor of the receipts: %w", err)
-	}
-	defer f.Close()
-	if _, err := f.WriteString(a.String() + "\n"); err != nil {
-		return fmt.Errorf("anchor of the receipts: %w", err)
-	}
-	if err := unix.Fdatasync(int(f.Fd())); err != nil {
-		return fmt.Errorf("sync the anchor of the receipts: %w", err)
-	}
-	if err := os.Rename(next, path); err != nil {
-		return fmt.Errorf("anchor of the receipts: %w", err)
-	}
-	return nil
 }
 
 // outside refuses an anchor within the log's folder: who cuts off the log's

@@ -4,10 +4,14 @@ package audit
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func typical() Receipt {
@@ -24,6 +28,8 @@ func BenchmarkAppend(b *testing.B) {
 			l := open(b, options(b))
 			var left atomic.Int64
 			left.Store(int64(b.N))
+			b.ReportAllocs()
+			before := cpuTime(b)
 			b.ResetTimer()
 			var group sync.WaitGroup
 			for range n {
@@ -39,7 +45,50 @@ func BenchmarkAppend(b *testing.B) {
 			group.Wait()
 			b.StopTimer()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+			b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/float64(b.N)/1000, "cpu-us/op")
 		})
+	}
+}
+
+// cpuTime is what the process has used of the processors so far.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkCall is the two entries of one call: nobody waits for the first.
+func BenchmarkCall(b *testing.B) {
+	l := open(b, options(b))
+	b.ReportAllocs()
+	before := cpuTime(b)
+	for b.Loop() {
+		if _, err := l.Begin(context.Background(), typical()); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := l.Append(context.Background(), typical()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/float64(b.N)/1000, "cpu-us/op")
+}
+
+// BenchmarkLine is one entry without the disk: spelled, hashed and signed.
+func BenchmarkLine(b *testing.B) {
+	key := testKey(1)
+	r := typical()
+	b.ReportAllocs()
+	for b.Loop() {
+		body, err := r.body()
+		if err != nil {
+			b.Fatal(err)
+		}
+		signed := unsigned(public(key), [32]byte{}, 1, time.Time{}, 0, body)
+		sha256.Sum256(signed)
+		seal(signed, key)
 	}
 }
 

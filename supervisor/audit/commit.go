@@ -26,8 +26,8 @@ type head struct {
 // tail is the end of the log on disk. It belongs to the committer once that runs.
 type tail struct {
 	dir     *os.File // locked
-	anchor  string   // path
 	key     ed25519.PrivateKey
+	public  ed25519.PublicKey
 	limit   int64            // bytes after which a segment is full
 	since   uint64           // see Options
 	clock   func() time.Time // UTC, without a monotonic part
@@ -37,11 +37,23 @@ type tail struct {
 	first  uint64   // its first sequence number
 	size   int64    // its durable bytes
 	before string   // name of the segment before it
-	ragged bool     // file may have bytes behind size
+	ragged bool     // file may have bytes behind size that are none of making's
 
+	making commit // what is written and not synced
+	crowd  bool   // several waited for the last commit
+
+	anchor  slots
 	written atomic.Pointer[Anchor] // what the anchor's file has
 	placing chan error             // the answer of the anchor being written; nil if none is
 	placed  *Anchor                // the anchor of durable, unless it is written
+}
+
+// commit is what becomes durable by one sync.
+type commit struct {
+	entries []*entry
+	end     head  // behind the last of them
+	bytes   int64 // of their lines
+	last    int64 // bytes of the last line
 }
 
 // entry is one line in the making.
@@ -52,85 +64,154 @@ type entry struct {
 	line   []byte
 }
 
+// lazily is how long entries that nobody waits for may stay unsynced.
+const lazily = 20 * time.Millisecond
+
 // commit is the committer: it takes what came in, chains it, has it signed,
-// writes it in one go, syncs it, and tells those who wait.
+// writes it in one go, syncs it, and tells those who wait. What nobody waits
+// for is written at once, and synced with what comes next: a call whose
+// decision is only to be in the log when it has ended costs one sync.
 func (l *Log) commit() {
 	defer close(l.ended)
 	t := l.tail
-	work := make(chan *entry)
-	defer close(work)
-	var signing sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		go func() {
-			for e := range work {
-				e.line = seal(e.signed, t.key)
-				signing.Done()
+	sign, done := signers(t.key)
+	defer done()
+	late := time.NewTimer(lazily)
+	late.Stop()
+	for open := true; open; {
+		hurry, fresh := false, false
+		select {
+		case p, ok := <-l.queue:
+			if open = ok; ok {
+				fresh = len(t.making.entries) == 0
+				hurry = l.take(t, p, sign)
 			}
-		}()
-	}
-	for first := range l.queue {
-		if err := t.rotate(); err != nil {
-			first.answer(0, err)
-			continue
-		}
-		end := t.durable
-		var entries []*entry
-		size := 0
-		chain := func(p *Pending, body []byte) {
-			at, behind := t.clock(), time.Duration(0)
-			if at.Before(end.latest) {
-				behind = end.latest.Sub(at)
-			} else {
-				end.latest = at
+		case <-l.urge:
+			hurry = true
+			if p := l.next(); p != nil {
+				l.take(t, p, sign)
 			}
-			e := &entry{p: p, seq: end.seq + 1, signed: unsigned(t.key.Public().(ed25519.PublicKey), end.hash, end.seq+1, at, behind, body)}
-			end.seq, end.hash = end.seq+1, sha256.Sum256(e.signed)
-			entries = append(entries, e)
-			size += len(e.signed)
-			signing.Add(1)
-			work <- e
+		case <-late.C:
+			hurry = true
 		}
-		if t.size == 0 {
-			chain(nil, t.opening())
-		}
-		chain(first, first.body)
-		for len(entries) < commitEntries && size < commitBytes {
-			p := l.next(t)
-			if p == nil {
-				break
-			}
-			chain(p, p.body)
-		}
-		signing.Wait()
-		err := t.write(entries, end)
-		for _, e := range entries {
-			if e.p != nil {
-				e.p.answer(e.seq, err)
-			}
+		switch {
+		case len(t.making.entries) == 0:
+		case hurry || !open || t.making.full():
+			late.Stop()
+			l.gather(t, sign)
+			t.finish()
+		case fresh:
+			late.Reset(lazily)
 		}
 	}
 	l.last = errors.Join(t.place(), t.close())
 }
 
-// next gives an entry that can join the commit in the making, or nil if that
-// should be written now. While the last commit's anchor is on its way nothing
-// can be written, so that it waits for more.
-func (l *Log) next(t *tail) *Pending {
+// full says whether no more should join.
+func (c *commit) full() bool { return len(c.entries) >= commitEntries || c.bytes >= commitBytes }
+
+// signers begins goroutines that seal entries side by side. sign returns when
+// all of a list are sealed; done ends them.
+func signers(key ed25519.PrivateKey) (sign func([]*entry), done func()) {
+	work := make(chan *entry)
+	var signing sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) - 1 {
+		go func() {
+			for e := range work {
+				e.line = seal(e.signed, key)
+				signing.Done()
+			}
+		}()
+	}
+	sign = func(entries []*entry) {
+		for i, e := range entries {
+			if i+1 < len(entries) { // the last one is sealed here, and so are those for which nobody has time
+				signing.Add(1)
+				select {
+				case work <- e:
+					continue
+				default:
+					signing.Done()
+				}
+			}
+			e.line = seal(e.signed, key)
+		}
+		signing.Wait()
+	}
+	return sign, func() { close(work) }
+}
+
+// next gives an entry that is there already, or nil.
+func (l *Log) next() *Pending {
 	select {
 	case p := <-l.queue: // nil if it is closed
 		return p
 	default:
-	}
-	if t.placing == nil {
 		return nil
 	}
-	select {
-	case p := <-l.queue:
-		return p
-	case err := <-t.placing:
-		t.settle(err)
-		return l.next(t)
+}
+
+// gather lets more join while the anchor of the last commit is on its way:
+// before it is there, nothing can be finished. Where the last commit had but
+// one entry that somebody waited for, hardly another comes, and syncing at once
+// takes less time.
+func (l *Log) gather(t *tail, sign func([]*entry)) {
+	for t.crowd && t.placing != nil && len(t.making.entries) > 0 && !t.making.full() {
+		select {
+		case p, ok := <-l.queue:
+			if !ok {
+				return
+			}
+			l.take(t, p, sign)
+		case err := <-t.placing:
+			t.settle(err)
+		}
 	}
+}
+
+// take writes an entry and those that are there already. It reports whether
+// somebody waits for one of them.
+func (l *Log) take(t *tail, first *Pending, sign func([]*entry)) (hurry bool) {
+	if err := t.rotate(); err != nil {
+		first.answer(0, err)
+		return false
+	}
+	c := &t.making
+	if len(c.entries) == 0 {
+		c.end = t.durable
+	}
+	before := len(c.entries)
+	if t.size+c.bytes == 0 {
+		t.chain(nil, t.opening())
+	}
+	size := 0
+	for p := first; p != nil; p = l.next() {
+		t.chain(p, p.body)
+		hurry = hurry || p.hurry.Load()
+		if size += len(p.body); len(c.entries) >= commitEntries || size >= commitBytes {
+			break
+		}
+	}
+	fresh := c.entries[before:]
+	sign(fresh)
+	if err := t.append(fresh); err != nil {
+		t.fail(err)
+	}
+	return hurry
+}
+
+// chain puts an entry behind the last one.
+func (t *tail) chain(p *Pending, body []byte) {
+	c := &t.making
+	at, behind := t.clock(), time.Duration(0)
+	if at.Before(c.end.latest) {
+		behind = c.end.latest.Sub(at)
+	} else {
+		c.end.latest = at
+	}
+	e := &entry{p: p, seq: c.end.seq + 1, signed: unsigned(t.public, c.end.hash, c.end.seq+1, at, behind, body)}
+	c.end.seq, c.end.hash = e.seq, sha256.Sum256(e.signed)
+	c.entries = append(c.entries, e)
 }
 
 // answer tells who waits that the entry is durable as seq, or why it isn't.
@@ -153,8 +234,14 @@ func (t *tail) opening() []byte {
 
 // rotate sees to it that there is a segment with room.
 func (t *tail) rotate() error {
-	if t.file != nil && t.size < t.limit {
+	if t.file != nil && t.size+t.making.bytes < t.limit {
 		return nil
+	}
+	if len(t.making.entries) > 0 {
+		t.finish()
+		if t.size < t.limit {
+			return nil
+		}
 	}
 	if err := t.mend(); err != nil {
 		return err
@@ -177,30 +264,76 @@ func (t *tail) rotate() error {
 	return nil
 }
 
-// write makes a commit durable, or leaves the log as it was.
-func (t *tail) write(entries []*entry, end head) error {
-	if err := t.place(); err != nil {
-		return err
-	}
+// append writes the last entries of the commit in the making.
+func (t *tail) append(fresh []*entry) error {
 	if err := t.mend(); err != nil {
 		return err
 	}
-	var all []byte
-	for _, e := range entries {
-		all = append(all, e.line...)
+	lines := fresh[0].line
+	if len(fresh) > 1 {
+		n := 0
+		for _, e := range fresh {
+			n += len(e.line)
+		}
+		lines = make([]byte, 0, n)
+		for _, e := range fresh {
+			lines = append(lines, e.line...)
+		}
 	}
-	t.ragged = true
-	if _, err := t.file.WriteAt(all, t.size); err != nil {
-		return errors.Join(loud("write", err), t.mend())
+	c := &t.making
+	if _, err := t.file.WriteAt(lines, t.size+c.bytes); err != nil {
+		return loud("write", err)
+	}
+	c.bytes += int64(len(lines))
+	c.last = int64(len(fresh[len(fresh)-1].line))
+	return nil
+}
+
+// finish makes the commit durable, or leaves the log as it was before it, and
+// tells who waits. The anchor of the one before is in its place by then: at no
+// time is it further behind.
+func (t *tail) finish() {
+	if len(t.making.entries) == 0 { // it failed
+		return
 	}
 	if err := unix.Fdatasync(int(t.file.Fd())); err != nil {
-		return errors.Join(loud("sync", err), t.mend())
+		t.fail(loud("sync", err))
+		return
 	}
-	t.ragged = false
-	t.size += int64(len(all))
-	t.durable = end
-	t.post(&Anchor{Segment: t.first, Offset: t.size - int64(len(entries[len(entries)-1].line)), Seq: end.seq, Hash: end.hash})
-	return nil
+	if err := t.place(); err != nil {
+		t.fail(err)
+		return
+	}
+	c := t.making
+	t.making = commit{entries: t.making.entries[:0]}
+	t.size += c.bytes
+	t.durable = c.end
+	t.post(&Anchor{Segment: t.first, Offset: t.size - c.last, Seq: c.end.seq, Hash: c.end.hash})
+	waiting := 0
+	for _, e := range c.entries {
+		if e.p == nil {
+			continue
+		}
+		if e.p.hurry.Load() {
+			waiting++
+		}
+		e.p.answer(e.seq, nil)
+	}
+	t.crowd = waiting > 1
+	clear(c.entries)
+}
+
+// fail gives the commit in the making up.
+func (t *tail) fail(err error) {
+	c := t.making
+	t.making = commit{}
+	t.ragged = true
+	err = errors.Join(err, t.mend())
+	for _, e := range c.entries {
+		if e.p != nil {
+			e.p.answer(0, err)
+		}
+	}
 }
 
 // post begins to write the anchor of the last durable entry.
@@ -209,7 +342,7 @@ func (t *tail) post(a *Anchor) {
 	t.placed, t.placing = a, answer
 	go func() {
 		a.sign(t.key)
-		err := a.replace(t.anchor)
+		err := t.anchor.write(a)
 		if err == nil {
 			t.written.Store(a)
 		}
@@ -234,7 +367,7 @@ func (t *tail) place() error {
 	if t.placed == nil {
 		return nil
 	}
-	if err := t.placed.replace(t.anchor); err != nil {
+	if err := t.anchor.write(t.placed); err != nil {
 		return loud("keep the anchor", err)
 	}
 	t.written.Store(t.placed)
@@ -263,6 +396,7 @@ func (t *tail) close() error {
 	if t.file != nil {
 		err = t.file.Close()
 	}
+	t.anchor.close()
 	return errors.Join(err, t.dir.Close())
 }
 

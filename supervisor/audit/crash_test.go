@@ -125,7 +125,7 @@ func half(t *testing.T, o Options) []byte {
 	}
 	a := Anchor{Segment: 1, Offset: int64(bytes.IndexByte(text, '\n') + 1), Seq: 2, Hash: f.hash()}
 	a.sign(o.Key)
-	if err := a.replace(o.Anchor); err != nil {
+	if err := put(&a, o.Anchor); err != nil {
 		t.Fatal(err)
 	}
 	cut := before + (int64(len(text))-before)/2
@@ -181,7 +181,7 @@ func TestCutAtEveryPlace(t *testing.T) {
 		if err := os.WriteFile(name, text[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := anchor.replace(o.Anchor); err != nil {
+		if err := put(anchor, o.Anchor); err != nil {
 			t.Fatal(err)
 		}
 		closeLog(t, open(t, o))
@@ -205,7 +205,7 @@ func TestRepairThatWasStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tl := &tail{dir: dir, anchor: o.Anchor, key: o.Key, limit: segmentBytes, clock: wall}
+	tl := &tail{dir: dir, anchor: slots{path: o.Anchor}, key: o.Key, public: public(o.Key), limit: segmentBytes, clock: wall}
 	if _, err := tl.resume(o.Dir); err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,9 @@
 //	seq, err := log.Append(ctx, audit.Receipt{Kind: audit.Decision, Call: id, ...}) // durable when it returns
 //
 // Begin and Wait split Append in two, so that the disk works while the caller
-// does. An entry counts from the moment that Wait (or Append) returns nil: it
+// does: what was begun is written at once, and so outlives the process, and is
+// synced when somebody waits for it or for a later entry, or else some
+// milliseconds later. An entry counts from the moment that Wait (or Append) returns nil: it
 // is then synced to the disk. An error from either means that nothing may be
 // done for which this entry was to be the receipt. Calls from many goroutines
 // share one write and one sync.
@@ -60,9 +62,12 @@
 // # The anchor
 //
 // The anchor is a file outside the log's folder with the number, the hash and
-// the place of the last entry, signed. It is replaced whole after each commit,
-// while the next one is being prepared; the next one isn't written before the
-// anchor is. It is at most one commit behind.
+// the place of the last entry, signed. It has two lines of 4096 bytes, filled
+// with spaces, for the last two anchors; the newer one that is whole counts.
+// After each commit the older is overwritten, while the next commit is being
+// prepared; nobody is told that an entry of that is durable before the anchor
+// is. So the anchor is at most one commit behind, whatever line a crash tears.
+// What 'clawsup audit anchor' prints is one such line, without the spaces.
 //
 // What that proves: a log whose end was cut off, by accident or by somebody
 // who could write to the log alone, is shorter than its anchor says. What it
@@ -86,7 +91,7 @@
 // When a write fails, a full disk for one, each waiting entry gets the
 // error, the file is cut back to its last durable line, and the next entry
 // tries anew. No number is used up by a failure. After a failure of
-// the sync or of cutting back, and then a crash, entries can be in the log whose writers were
+// the sync, of the anchor or of cutting back, and then a crash, entries can be in the log whose writers were
 // told of an error; the opposite doesn't happen.
 //
 // # Limits

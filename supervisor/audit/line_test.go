@@ -122,3 +122,24 @@ func FuzzAnchor(f *testing.F) {
 		}
 	})
 }
+
+func FuzzAnchorFile(f *testing.F) {
+	key := testKey(1)
+	s := slots{}
+	var text []byte
+	for _, seq := range []uint64{7, 8} {
+		a := Anchor{Segment: 1, Offset: 2, Seq: seq}
+		a.sign(key)
+		text = append(text, s.fill(&a)...)
+	}
+	f.Add(text, uint16(0), byte(0))
+	f.Fuzz(func(t *testing.T, text []byte, at uint16, b byte) {
+		if len(text) > int(at) {
+			text[at] = b
+		}
+		a, err := newest(text)
+		if (a == nil) == (err == nil) {
+			t.Fatalf("%v, %v", a, err)
+		}
+	})
+}

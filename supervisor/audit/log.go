@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,6 +34,7 @@ const (
 type Log struct {
 	tail  *tail
 	queue chan *Pending
+	urge  chan struct{} // somebody waits for what was written and not synced
 	ended chan struct{} // closed when the committer is done
 	last  error         // what Close returns; set before ended is closed
 
@@ -42,10 +44,12 @@ type Log struct {
 
 // Pending is an entry on its way to the disk.
 type Pending struct {
-	body []byte
-	done chan struct{}
-	seq  uint64
-	err  error
+	body  []byte
+	hurry atomic.Bool   // somebody waits
+	urge  chan struct{} // of the log
+	done  chan struct{}
+	seq   uint64
+	err   error
 }
 
 // Open opens the log, alone: it stays locked until Close or the end of the
@@ -64,10 +68,10 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the log of receipts: %w", err)
 	}
-	l := &Log{tail: t, queue: make(chan *Pending, commitEntries), ended: make(chan struct{})}
+	l := &Log{tail: t, queue: make(chan *Pending, commitEntries), urge: make(chan struct{}, 1), ended: make(chan struct{})}
 	go l.commit()
 	for _, r := range repairs {
-		p, err := l.begin(context.Background(), r)
+		p, err := l.begin(context.Background(), r, true)
 		if err == nil {
 			_, err = p.Wait(context.Background())
 		}
@@ -81,7 +85,10 @@ func Open(o Options) (*Log, error) {
 
 // Append writes an entry and returns its sequence number when it is durable.
 func (l *Log) Append(ctx context.Context, r Receipt) (uint64, error) {
-	p, err := l.Begin(ctx, r)
+	if err := r.foreign(); err != nil {
+		return 0, err
+	}
+	p, err := l.begin(ctx, r, true)
 	if err != nil {
 		return 0, err
 	}
@@ -89,21 +96,24 @@ func (l *Log) Append(ctx context.Context, r Receipt) (uint64, error) {
 }
 
 // Begin takes an entry in. Entries are written in the order in which Begin
-// took them. It blocks while too many are under way. An error
+// took them, at once, so that they outlive the process; they are synced when
+// somebody waits for one of them or for a later one, and otherwise a moment
+// later. It blocks while too many are under way. An error
 // (ErrReceipt, ErrClosed, ctx's) means that the entry will not be written.
 func (l *Log) Begin(ctx context.Context, r Receipt) (*Pending, error) {
 	if err := r.foreign(); err != nil {
 		return nil, err
 	}
-	return l.begin(ctx, r)
+	return l.begin(ctx, r, false)
 }
 
-func (l *Log) begin(ctx context.Context, r Receipt) (*Pending, error) {
+func (l *Log) begin(ctx context.Context, r Receipt, hurry bool) (*Pending, error) {
 	body, err := r.body()
 	if err != nil {
 		return nil, err
 	}
-	p := &Pending{body: body, done: make(chan struct{})}
+	p := &Pending{body: body, urge: l.urge, done: make(chan struct{})}
+	p.hurry.Store(hurry)
 	l.gate.RLock()
 	defer l.gate.RUnlock()
 	if l.closed {
@@ -126,6 +136,12 @@ func (p *Pending) Wait(ctx context.Context) (uint64, error) {
 		return p.seq, p.err
 	default:
 	}
+	if !p.hurry.Swap(true) {
+		select {
+		case p.urge <- struct{}{}:
+		default: // it is told already
+		}
+	}
 	select {
 	case <-p.done:
 		return p.seq, p.err
@@ -133,9 +149,6 @@ func (p *Pending) Wait(ctx context.Context) (uint64, error) {
 		return 0, ctx.Err()
 	}
 }
-
-// Done is closed when Wait has its answer.
-func (p *Pending) Done() <-chan struct{} { return p.done }
 
 // Close writes what was begun, and the anchor, and unlocks the log. Its error
 // is the anchor's: entries tell theirs to who waits for them.

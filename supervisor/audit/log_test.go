@@ -42,6 +42,13 @@ func options(t testing.TB) Options {
 	return Options{Dir: filepath.Join(base, "log"), Anchor: filepath.Join(base, "head"), Key: testKey(1)}
 }
 
+// put makes an anchor's file.
+func put(a *Anchor, path string) error {
+	s := slots{path: path}
+	defer s.close()
+	return s.renew(a)
+}
+
 func open(t testing.TB, o Options) *Log {
 	t.Helper()
 	l, err := Open(o)
@@ -216,7 +223,9 @@ func TestBeginKeepsOrder(t *testing.T) {
 		list = append(list, p)
 	}
 	for i, p := range list {
-		<-p.Done()
+		if _, err := p.Wait(context.Background()); err != nil {
+			t.Fatal(err)
+		}
 		cancelled, cancel := context.WithCancel(context.Background())
 		cancel()
 		if seq, err := p.Wait(cancelled); err != nil || seq != uint64(i+2) {

@@ -26,7 +26,7 @@ func resume(o Options) (*tail, []Receipt, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	t := &tail{dir: dir, anchor: o.Anchor, key: o.Key, limit: o.Segment, since: o.Since, clock: wall}
+	t := &tail{dir: dir, anchor: slots{path: o.Anchor}, key: o.Key, public: o.Key.Public().(ed25519.PublicKey), limit: o.Segment, since: o.Since, clock: wall}
 	repairs, err := t.resume(o.Dir)
 	if err != nil {
 		t.close()
@@ -36,7 +36,7 @@ func resume(o Options) (*tail, []Receipt, error) {
 }
 
 func (t *tail) resume(path string) ([]Receipt, error) {
-	if err := outside(t.anchor, path); err != nil {
+	if err := outside(t.anchor.path, path); err != nil {
 		return nil, err
 	}
 	firsts, err := segments(path)
@@ -44,7 +44,7 @@ func (t *tail) resume(path string) ([]Receipt, error) {
 		return nil, err
 	}
 	var repairs []Receipt
-	anchor, err := ReadAnchor(t.anchor)
+	anchor, err := ReadAnchor(t.anchor.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		anchor = nil
@@ -53,14 +53,14 @@ func (t *tail) resume(path string) ([]Receipt, error) {
 		}
 	case err != nil:
 		return nil, err
-	case !bytes.Equal(anchor.Key[:], t.public()):
+	case !bytes.Equal(anchor.Key[:], t.public):
 		return nil, &Problem{Fault: Foreign, File: "anchor", Detail: "it is signed with " + FormatPublic(anchor.Key[:])}
-	case !anchor.SignedBy(t.public()):
+	case !anchor.SignedBy(t.public):
 		return nil, &Problem{Fault: Edited, File: "anchor"}
 	}
 
 	if anchor != nil && t.since > 0 {
-		if err := chain(path, t.public(), t.since, anchor); err != nil {
+		if err := chain(path, t.public, t.since, anchor); err != nil {
 			return nil, err
 		}
 	}
@@ -117,8 +117,6 @@ func (t *tail) resume(path string) ([]Receipt, error) {
 	return append(repairs, repair...), nil
 }
 
-func (t *tail) public() ed25519.PublicKey { return t.key.Public().(ed25519.PublicKey) }
-
 // read goes on through the segment from offset, and gives an anchor, not signed
 // yet, for the last entry past the one given, and the half line at the end; either can
 // be nil. The first line has to be the anchor's, if there is one.
@@ -147,7 +145,7 @@ func (t *tail) read(offset int64, anchor *Anchor) (last *Anchor, torn []byte, er
 		if err != nil {
 			return nil, nil, wrong(Edited, err.Error())
 		}
-		if !f.signedBy(t.public()) {
+		if !f.signedBy(t.public) {
 			return nil, nil, wrong(Edited, "the signature isn't good, or another key's")
 		}
 		if f.seq != t.durable.seq+1 {

@@ -151,7 +151,7 @@ func TestVerifyTellsWhatWasDone(t *testing.T) {
 			o := options(t)
 			o.Key = testKey(1)
 			tm.write(t, o.Dir)
-			if err := tm.anchor.replace(o.Anchor); err != nil {
+			if err := put(tm.anchor, o.Anchor); err != nil {
 				t.Fatal(err)
 			}
 			r := verify(t, o)
@@ -196,7 +196,7 @@ func TestOpenFollowsTheChain(t *testing.T) {
 		o := options(t)
 		o.Since = 1
 		tm.write(t, o.Dir)
-		if err := tm.anchor.replace(o.Anchor); err != nil {
+		if err := put(tm.anchor, o.Anchor); err != nil {
 			t.Fatal(err)
 		}
 		l, err := Open(o)
@@ -216,7 +216,7 @@ func TestOpenFollowsTheChain(t *testing.T) {
 	o := options(t)
 	o.Since = 6
 	tm.write(t, o.Dir)
-	if err := tm.anchor.replace(o.Anchor); err != nil {
+	if err := put(tm.anchor, o.Anchor); err != nil {
 		t.Fatal(err)
 	}
 	closeLog(t, open(t, o))

@@ -5,11 +5,15 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor/api"
@@ -70,6 +74,47 @@ func BenchmarkTicket(b *testing.B) {
 			b.Fatalf("%+v", v.Result)
 		}
 	}
+}
+
+// BenchmarkDenied is all of a call but its box: from the request over its plan,
+// policy's no and both receipts to the answer.
+func BenchmarkDenied(b *testing.B) {
+	for _, callers := range []int{1, 16} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			h := begin(b, noBounds)
+			s := api.Submit{Args: args("true"), Profile: "no", Wait: true}
+			work := make(chan struct{})
+			var all sync.WaitGroup
+			for range callers {
+				c := h.dial("call")
+				all.Go(func() {
+					for range work {
+						if v, err := try[api.Call](c, api.CallSubmit, s); err != nil || v.Result.Status != runtime.Denied {
+							b.Errorf("%+v, %v", v.Result, err)
+						}
+					}
+				})
+			}
+			before := cpuTime(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				work <- struct{}{}
+			}
+			close(work)
+			all.Wait()
+			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
+		})
+	}
+}
+
+// cpuTime is what the process has used of the processors so far.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkLockdown ends 50 calls that do not want to end, and reports the
