@@ -85,5 +85,42 @@ func FuzzText(f *testing.F) {
 		if once := Text(s); len(once) > len(s)*(len(Mark)+1) {
 			t.Errorf("%q became %q", s, once)
 		}
+		if fast, all := Text(s), everyForm(s); fast != all {
+			t.Errorf("%q became %q, and %q where every form is looked for", s, fast, all)
+		}
 	})
+}
+
+// everyForm is Text without its short cuts.
+func everyForm(s string) string {
+	for i := range forms {
+		s = forms[i].without(s)
+	}
+	return s
+}
+
+// TestShortCuts: what a text must have to be looked at misses nothing that a
+// pattern finds, in any case, and beyond ASCII.
+func TestShortCuts(t *testing.T) {
+	for _, s := range []string{"PA\u017fSWORD=x", "to\u212aen: y", "CURL -U a:b", "XOXB-1234567890", "Akia" + strings.Repeat("A", 16),
+		"MYSQL -px", "BEARER abcdefgh", "-----BEGIN EC PRIVATE KEY-----x", "1234567890:" + strings.Repeat("x", 35)} {
+		if fast, all := Text(s), everyForm(s); fast != all {
+			t.Errorf("%q became %q, and %q where every form is looked for", s, fast, all)
+		}
+	}
+}
+
+func BenchmarkText(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		Text("profile default has effects.exec = \"deny\" (set in /etc/clawsup/profiles/default.toml:12)")
+	}
+}
+
+func BenchmarkArgs(b *testing.B) {
+	args := []string{"python3", "/skill/scripts/run.py", "--input", "/workspace/data/table.csv", "--columns", "a,b,c"}
+	b.ReportAllocs()
+	for b.Loop() {
+		Args(args)
+	}
 }

@@ -43,7 +43,26 @@ func Text(s string) string {
 // feeds escaped, quotes left alone.
 func Line(s string) string { return escape(s, false) }
 
+// plain reports whether nothing of s is to be escaped, as far as a glance
+// tells: printed ASCII, and for quotes without what is escaped there.
+func plain(s string, quotes bool) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c < ' ' || c > '~' || quotes && (c == '"' || c == '\\' || c == ' ' && i > 0 && s[i-1] == ' ') {
+			return false
+		}
+	}
+	return true
+}
+
 func escape(s string, quotes bool) string {
+	if plain(s, quotes) {
+		return s
+	}
+	return escapeAll(s, quotes)
+}
+
+func escapeAll(s string, quotes bool) string {
 	var b strings.Builder
 	for len(s) > 0 {
 		if n := blanks(s); quotes && n > 1 {

@@ -58,6 +58,9 @@ func FuzzQuote(f *testing.F) {
 		if (a == b) != (qa == qb) {
 			t.Errorf("%+q and %+q are quoted %s and %s", a, b, qa, qb)
 		}
+		if e := escapeAll(a, true); qa != `"`+e+`"` || Line(a) != escapeAll(a, false) {
+			t.Errorf("the short way gives %s, %s for %+q", qa, Line(a), a)
+		}
 		for _, r := range qa {
 			if !strconv.IsPrint(r) || lookalike(r) {
 				t.Errorf("%U stays in %s", r, qa)
@@ -70,6 +73,13 @@ func FuzzQuote(f *testing.F) {
 			t.Errorf("%s does not give %+q back: %q, %v", qa, a, back, err)
 		}
 	})
+}
+
+func BenchmarkText(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		Text("/usr/local/share/clawsup/skills/csv-summary")
+	}
 }
 
 func TestWriter(t *testing.T) {
