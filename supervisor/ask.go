@@ -108,7 +108,7 @@ func (p *Plan) question() []byte {
 // "+ " where it was broken and had no space. A digest is longer than what the
 // column leaves, and stands left of it.
 func WriteFacts(w io.Writer, p *Plan) {
-	for _, f := range append(p.Facts, Fact{"plan", "all of this together is", p.Digest}) {
+	for _, f := range append(p.Facts(), Fact{"plan", "all of this together is", p.Digest}) {
 		name := f.Name
 		for _, line := range visible.Wrap(f.Value, valueWidth) {
 			fmt.Fprintf(w, "  %-12s %s\n", name, line)

@@ -291,7 +291,7 @@ groups = ["ptrace"]
 			t.Errorf("%q is not in\n%s", want, question)
 		}
 	}
-	for _, f := range makePlan(t, in).Facts {
+	for _, f := range makePlan(t, in).Facts() {
 		if f.Name == "" || f.Value == "" {
 			t.Errorf("a fact without name or value: %+v", f)
 		}

@@ -4,7 +4,6 @@ package supervisor
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,12 +31,29 @@ type shownAt struct{ place, source string }
 // view is the box's tree as far as it shows the host's, deepest places first.
 type view []shownAt
 
+// step is one component on the way to a file: what the box shows of the host
+// there, and where that leads if it is a link.
+type step struct {
+	shownAt
+	link string // empty: it is none
+}
+
+// look is a look at a view, of one moment: what it saw once it doesn't ask the
+// host for again.
+type look struct {
+	view
+	seen   []step
+	buffer [4096]byte // a link is at most PATH_MAX long, with its NUL
+}
+
+func (v view) look() *look { return &look{view: v} }
+
 // systemPlaces are what a box without a rootfs shows of the host, links
 // included, as far as programs are found through it.
 var systemPlaces = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/alternatives"}
 
 func viewOf(spec *runtime.Spec) view {
-	var v view
+	v := make(view, 0, len(systemPlaces)+len(spec.Read)+len(spec.Binds)+len(spec.Tmpfs))
 	if spec.Rootfs != "" {
 		v = append(v, shownAt{"/", spec.Rootfs})
 	} else {
@@ -58,14 +74,23 @@ func viewOf(spec *runtime.Spec) view {
 	return v
 }
 
-// host gives the host's path for one of the box; "" if it shows none there.
+// host gives the host's path for one of the box, which is in its shortest form;
+// "" if it shows none there.
 func (v view) host(path string) string {
 	for _, s := range v {
-		rest, ok := strings.CutPrefix(path, s.place)
-		if ok && (rest == "" || rest[0] == '/' || s.place == "/") {
-			if s.source == "" {
-				return ""
-			}
+		if !strings.HasPrefix(path, s.place) {
+			continue
+		}
+		switch rest := path[len(s.place):]; {
+		case rest != "" && rest[0] != '/' && s.place != "/":
+			continue
+		case s.source == "":
+			return ""
+		case rest == "":
+			return s.source
+		case rest[0] == '/' && s.source != "/":
+			return s.source + rest
+		default:
 			return filepath.Join(s.source, rest)
 		}
 	}
@@ -75,17 +100,15 @@ func (v view) host(path string) string {
 // maxLinks is how many symbolic links the kernel follows (path_resolution(7)).
 const maxLinks = 40
 
-// resolve follows path as the kernel would in the box. firm says that root
-// alone decides where it leads; it counts for a path that leads nowhere, too.
-func (v view) resolve(path string) (box, host string, ok bool, firm func() bool) {
+// resolve follows path as the kernel would in the box. The way is what it
+// passed, also where it leads nowhere.
+func (l *look) resolve(path string) (box, host string, ok bool, way way) {
+	way = make([]shownAt, 0, 8)
 	links := 0
-	var way []shownAt
-	firm = func() bool { return !slices.ContainsFunc(way, shownAt.open) }
-	rest := strings.Split(path, "/")
-	at := "/"
-	for len(rest) > 0 {
-		name := rest[0]
-		rest = rest[1:]
+	at, rest := "/", path
+	for rest != "" {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
 		switch name {
 		case "", ".":
 			continue
@@ -93,43 +116,82 @@ func (v view) resolve(path string) (box, host string, ok bool, firm func() bool)
 			at = filepath.Dir(at)
 			continue
 		}
-		next := filepath.Join(at, name)
-		source := v.host(next)
-		if source == "" {
-			if !v.above(next) {
-				return "", "", false, firm
+		next := at + "/" + name
+		if at == "/" {
+			next = "/" + name
+		}
+		s, ok, err := l.step(next)
+		if !ok {
+			if !l.above(next) {
+				return "", "", false, way
 			}
 			at = next // a directory that leads to a place, or one in memory
 			continue
 		}
-		way = append(way, shownAt{next, source})
-		to, err := os.Readlink(source)
-		if errors.Is(err, unix.EINVAL) { // no link
+		way = append(way, s.shownAt)
+		if err != nil { // nothing there
+			return "", "", false, way
+		}
+		if s.link == "" {
 			at = next
 			continue
 		}
-		if err != nil { // nothing there
-			return "", "", false, firm
-		}
 		if links++; links > maxLinks {
-			return "", "", false, firm
+			return "", "", false, way
 		}
-		if filepath.IsAbs(to) {
+		if filepath.IsAbs(s.link) {
 			at = "/"
 		}
-		rest = append(strings.Split(to, "/"), rest...)
+		rest = s.link + "/" + rest
 	}
-	return at, v.host(at), v.host(at) != "", firm
+	host = l.host(at)
+	return at, host, host != "", way
+}
+
+// step looks at one path of the box; not ok: it shows nothing of the host there.
+func (l *look) step(path string) (s step, ok bool, err error) {
+	for _, s := range l.seen {
+		if s.place == path {
+			return s, true, nil
+		}
+	}
+	source := l.host(path)
+	if source == "" {
+		return step{}, false, nil
+	}
+	s = step{shownAt: shownAt{path, source}}
+	n, err := unix.Readlink(source, l.buffer[:])
+	switch {
+	case err == nil && n > 0:
+		s.link = string(l.buffer[:n])
+	case !errors.Is(err, unix.EINVAL): // EINVAL: no link
+		return s, true, unix.ENOENT
+	}
+	l.seen = append(l.seen, s)
+	return s, true, nil
+}
+
+// way is what was passed on the way to a file.
+type way []shownAt
+
+// firm says that root alone decides where it leads.
+func (w way) firm() bool {
+	known := map[string]bool{}
+	return !slices.ContainsFunc(w, func(s shownAt) bool { return s.open(known) })
 }
 
 // open reports whether others than root can change or exchange the file: it
-// is in the workspace, or they can write it or a directory above it.
-func (s shownAt) open() bool {
+// is in the workspace, or they can write it or a directory above it. known are
+// paths of the host of which that is sure already, down from the root.
+func (s shownAt) open(known map[string]bool) bool {
 	if s.place == rootfs.WorkspaceDir || strings.HasPrefix(s.place, rootfs.WorkspaceDir+"/") {
 		return true
 	}
 	missing := false
 	for path := s.source; ; path = filepath.Dir(path) {
+		if known[path] && !missing {
+			return false
+		}
 		var st unix.Stat_t
 		switch err := unix.Lstat(path, &st); {
 		case err == unix.ENOENT && path != "/":
@@ -144,10 +206,14 @@ func (s shownAt) open() bool {
 			return true
 		}
 		if path == "/" {
-			return false
+			break
 		}
 		missing = false
 	}
+	for path := s.source; !known[path]; path = filepath.Dir(path) {
+		known[path] = true
+	}
+	return false
 }
 
 // above reports whether path is a place or leads to one.
@@ -163,29 +229,45 @@ func (v view) find(argv0, dir string, env []string) Executable {
 // found is an executable with the path that led to it.
 type found struct {
 	Executable
-	as   string // of the box; not looked up in PATH any more
-	firm bool   // root alone decides what file that is, and what is in it
+	as  string // of the box; not looked up in PATH any more
+	way way
+}
+
+// firm says that root alone decides what file that is, and what is in it.
+func (f *found) firm() bool { return f.Path != "" && f.way.firm() }
+
+// firm is that of the executable at a path.
+func (v view) firm(path string) bool {
+	f := v.search(path, "/", nil)
+	return f.firm()
 }
 
 func (v view) search(argv0, dir string, env []string) found {
-	var candidates []string
+	l := v.look()
+	executable := func(path string) (found, bool) {
+		f, mode, ok := l.regular(path)
+		return f, ok && mode&0o111 != 0
+	}
 	switch {
 	case strings.HasPrefix(argv0, "/"):
-		candidates = []string{argv0}
+		if f, ok := executable(argv0); ok {
+			return f
+		}
 	case strings.Contains(argv0, "/"):
-		candidates = []string{dir + "/" + argv0}
+		if f, ok := executable(dir + "/" + argv0); ok {
+			return f
+		}
 	default:
 		for _, e := range env {
-			if list, ok := strings.CutPrefix(e, "PATH="); ok {
-				for _, d := range strings.Split(list, ":") {
-					candidates = append(candidates, d+"/"+argv0)
+			list, ok := strings.CutPrefix(e, "PATH=")
+			if !ok {
+				continue
+			}
+			for d := range strings.SplitSeq(list, ":") {
+				if f, ok := executable(d + "/" + argv0); ok {
+					return f
 				}
 			}
-		}
-	}
-	for _, c := range candidates {
-		if f, mode, ok := v.regular(c); ok && mode&0o111 != 0 {
-			return f
 		}
 	}
 	return found{}

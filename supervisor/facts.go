@@ -19,8 +19,8 @@ type Fact struct {
 	Digest string // of the same; on a line of its own, to be copied
 }
 
-// facts says the whole plan. What it leaves out, a person can't have agreed to.
-func (p *Plan) facts() []Fact {
+// Facts says the whole plan. What it leaves out, a person can't have agreed to.
+func (p *Plan) Facts() []Fact {
 	var list []Fact
 	add := func(name, format string, args ...any) {
 		list = append(list, Fact{Name: name, Value: fmt.Sprintf(format, args...)})

@@ -110,8 +110,8 @@ func (v view) named(argument, dir string) (f found, ok bool) {
 	if !ok {
 		return found{}, false
 	}
-	f, _, ok = v.regular(path)
-	return f, ok && !f.firm && !strings.HasPrefix(f.Path, rootfs.SkillDir+"/")
+	f, _, ok = v.look().regular(path)
+	return f, ok && !f.firm() && !strings.HasPrefix(f.Path, rootfs.SkillDir+"/")
 }
 
 // absolute is where a path leads from the working directory; not ok: nowhere.
@@ -131,8 +131,8 @@ func (v view) settled(argument, dir string) bool {
 	if !ok {
 		return true
 	}
-	at, _, _, firm := v.resolve(path)
-	return firm() || strings.HasPrefix(at, rootfs.SkillDir+"/")
+	at, _, _, way := v.look().resolve(path)
+	return way.firm() || strings.HasPrefix(at, rootfs.SkillDir+"/")
 }
 
 // arguments looks at the files that the arguments name, where a person is
@@ -236,13 +236,13 @@ func (p *Plan) fileFacts(add adder, digest func(string)) {
 }
 
 // regular gives the regular file that path leads to in the box, with its mode.
-func (v view) regular(path string) (f found, mode uint32, ok bool) {
-	box, host, ok, firm := v.resolve(path)
+func (l *look) regular(path string) (f found, mode uint32, ok bool) {
+	box, host, ok, way := l.resolve(path)
 	var st unix.Stat_t
 	if !ok || unix.Lstat(host, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return found{}, 0, false
 	}
-	return found{Executable{Path: box, Host: host, Identity: identityOf(&st), Size: st.Size, Changed: st.Ctim.Nano()}, path, firm()}, st.Mode, true
+	return found{Executable{Path: box, Host: host, Identity: identityOf(&st), Size: st.Size, Changed: st.Ctim.Nano()}, path, way}, st.Mode, true
 }
 
 // name is what a copy of the file is called.

@@ -20,7 +20,8 @@ import (
 )
 
 // Plan is a request resolved to the exact bytes and limits that will run. It
-// is a value and is never changed; Facts and Digest are made from the rest.
+// is a value and is never changed; Digest is made from the rest, and so is what
+// Facts gives.
 type Plan struct {
 	Spec runtime.Spec
 	Call runtime.Call // without its Filter, which Groups make
@@ -37,7 +38,6 @@ type Plan struct {
 	Interpreted *Sealed // copy of the script that an argument hands to an interpreter; nil: there is none
 	Named       []Named // files that the other arguments name, where a person is asked
 
-	Facts  []Fact
 	Digest string // "sha256:" and 64 hexadecimal digits
 }
 
@@ -79,7 +79,6 @@ func MakePlan(in Ingredients) (*Plan, error) {
 			return nil, errors.Join(err, p.Close())
 		}
 	}
-	p.Facts = p.facts()
 	p.Digest = p.digest()
 	return p, nil
 }
@@ -205,6 +204,10 @@ func (p *Plan) environment(in *Ingredients) error {
 	for _, name := range e.Pass {
 		for _, v := range in.Request.Env {
 			if value, ok := strings.CutPrefix(v, name+"="); ok {
+				// What the profile sets was judged when that was read.
+				if err := profiles.CheckEnv(name, value); err != nil {
+					return fmt.Errorf("environment: %w", err)
+				}
 				env[name] = value
 				break // as getenv(3) finds it
 			}
@@ -214,10 +217,8 @@ func (p *Plan) environment(in *Ingredients) error {
 		env["CLAWSUP_SKILL"] = in.Skill.Name
 		env["CLAWSUP_SKILL_DIR"] = rootfs.SkillDir
 	}
+	p.Call.Env = make([]string, 0, len(env))
 	for _, name := range slices.Sorted(maps.Keys(env)) {
-		if err := profiles.CheckEnv(name, env[name]); err != nil {
-			return fmt.Errorf("environment: %w", err)
-		}
 		p.Call.Env = append(p.Call.Env, name+"="+env[name])
 	}
 	return nil

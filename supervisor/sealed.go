@@ -350,7 +350,7 @@ func (p *Plan) executable(in *Ingredients) error {
 		return &runtime.Error{Step: wire.StepLookup, Err: fmt.Errorf("%s: there is no such program in the box, so nobody can be asked about it", visible.Quote(p.Call.Argv[0]))}
 	}
 	p.Call.Argv[0] = found.as
-	if found.firm {
+	if found.firm() {
 		return nil
 	}
 	name := found.name()
@@ -359,7 +359,7 @@ func (p *Plan) executable(in *Ingredients) error {
 		return err
 	}
 	p.Sealed = s
-	if s.interpreter != "" && (s.interpreter[0] != '/' || !tree.search(s.interpreter, "/", nil).firm) {
+	if s.interpreter != "" && (s.interpreter[0] != '/' || !tree.firm(s.interpreter)) {
 		return &runtime.Error{Step: runtime.StepSpec, Err: fmt.Errorf("%s can't be sealed for the question: its interpreter %s is not in the box or can be changed by others than root; name one that is root's, as /bin/sh",
 			visible.Text(found.Path), visible.Quote(s.interpreter))}
 	}

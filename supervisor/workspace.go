@@ -91,11 +91,12 @@ func openWorkspace(name string, own, files []string) (Workspace, error) {
 			return refuse("belongs to the system (%s); name a directory of your own", dir)
 		}
 	}
+	passed := map[rootfs.Identity]bool{}
 	for _, dir := range own {
 		if id, ok := identityAt(dir); ok && above[id] {
 			return refuse("belongs to clawsup itself (%s)", visible.Text(dir))
 		}
-		within, err := contains(w.Identity, dir)
+		within, err := contains(w.Identity, dir, passed)
 		if err != nil {
 			return refuse("can't be used: %v", err)
 		}
@@ -104,7 +105,7 @@ func openWorkspace(name string, own, files []string) (Workspace, error) {
 		}
 	}
 	for _, file := range files {
-		within, err := contains(w.Identity, filepath.Dir(file))
+		within, err := contains(w.Identity, filepath.Dir(file), passed)
 		if err != nil {
 			return refuse("can't be used: %v", err)
 		}
@@ -150,40 +151,62 @@ const maxDepth = 4096
 // ancestry gives the identities of the directory fd and of all above it.
 func ancestry(fd int) (map[rootfs.Identity]bool, error) {
 	all := map[rootfs.Identity]bool{}
-	at, err := unix.Openat(fd, ".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = unix.Close(at) }()
+	return all, climb(fd, func(id rootfs.Identity) bool {
+		if all[id] { // the root is its own parent
+			return false
+		}
+		all[id] = true
+		return true
+	})
+}
+
+// climb goes from the directory fd towards the root for as long as more says so
+// of the identity of each.
+func climb(fd int, more func(rootfs.Identity) bool) error {
+	at := fd
+	defer func() {
+		if at != fd {
+			_ = unix.Close(at)
+		}
+	}()
 	for range maxDepth {
 		var st unix.Stat_t
 		if err := unix.Fstat(at, &st); err != nil {
-			return nil, err
+			return err
 		}
-		id := identityOf(&st)
-		if all[id] { // the root is its own parent
-			return all, nil
+		if !more(identityOf(&st)) {
+			return nil
 		}
-		all[id] = true
 		up, err := unix.Openat(at, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		_ = unix.Close(at)
+		if at != fd {
+			_ = unix.Close(at)
+		}
 		at = up
 	}
-	return nil, errors.New("it is too deep")
+	return errors.New("it is too deep")
 }
 
 // contains reports whether the directory with identity id is dir or above it.
-// What of dir does not exist yet is as if it were there.
-func contains(id rootfs.Identity, dir string) (bool, error) {
+// What of dir does not exist yet is as if it were there. passed are directories
+// of which that is known already: neither they nor what is above them is it.
+func contains(id rootfs.Identity, dir string, passed map[rootfs.Identity]bool) (bool, error) {
 	for {
 		fd, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
 		if err == nil {
 			defer unix.Close(fd)
-			above, err := ancestry(fd)
-			return above[id], err
+			found := false
+			err := climb(fd, func(at rootfs.Identity) bool {
+				found = at == id
+				if found || passed[at] {
+					return false
+				}
+				passed[at] = true
+				return true
+			})
+			return found, err
 		}
 		if !errors.Is(err, unix.ENOENT) || dir == "/" {
 			return false, fmt.Errorf("%s: %w", visible.Text(dir), err)

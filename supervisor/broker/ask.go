@@ -32,10 +32,10 @@ func (b *Broker) ask(c *call, verdict policy.Verdict) *runtime.Result {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, wait)
 	defer cancel()
-	if n := readable(c.plan); n > maxQuestion {
+	q := b.question(c, c.plan, verdict, c.request.Claim)
+	if n := readable(q.Facts); n > maxQuestion {
 		return no(verdict.Rule, fmt.Sprintf("the question would have %d bytes, more than the %d that people can be asked to read: pass long input through stdin or a file", n, maxQuestion))
 	}
-	q := b.question(c, c.plan, verdict, c.request.Claim)
 	q.Within = wait
 	ticket, err := b.book.Ask(ctx, q)
 	if err != nil {
@@ -84,8 +84,8 @@ func (b *Broker) ask(c *call, verdict policy.Verdict) *runtime.Result {
 const maxQuestion = 64 << 10
 
 // readable is how much that is.
-func readable(p *supervisor.Plan) (n int) {
-	for _, f := range p.Facts {
+func readable(facts []approval.Fact) (n int) {
+	for _, f := range facts {
 		n += len(f.Name) + len(f.Value) + len(f.Digest)
 	}
 	return n

@@ -15,7 +15,6 @@ import (
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/api"
-	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/audit"
 	"github.com/clawsup/clawsup/supervisor/policy"
 )
@@ -64,7 +63,7 @@ type call struct {
 
 	mu      sync.Mutex
 	view    api.Call         // mu
-	facts   []approval.Fact  // mu; of the plan
+	shown   *supervisor.Plan // mu; whose facts can be asked for
 	over    bool             // mu; no change is taken any more
 	secret  bool             // mu; its output is private
 	box     *runtime.Sandbox // mu; while it runs

@@ -139,9 +139,7 @@ func (b *Broker) callExplain(_ context.Context, who client, r *api.Request) (any
 	}
 	v := c.snapshot()
 	e := api.Explanation{Call: v, Labels: b.labels(v.Session, v.Agent)}
-	c.mu.Lock()
-	e.Facts = c.facts
-	c.mu.Unlock()
+	e.Facts = c.facts()
 	if v.Ticket != "" {
 		if t, err := b.book.Show(v.Ticket); err == nil {
 			e.Ticket = &t

@@ -71,7 +71,7 @@ func (r *register) drop() {
 	r.kept = r.kept[1:]
 	c.streams.close()
 	c.mu.Lock()
-	c.facts = nil
+	c.shown = nil
 	c.mu.Unlock()
 }
 

@@ -20,14 +20,8 @@ import (
 // planned takes a plan, the first or one in its place.
 func (c *call) planned(p *supervisor.Plan, rules []policy.Rule) {
 	c.plan, c.rules = p, rules
-	facts := factsOf(p)
-	if readable(p) > maxQuestion { // nobody reads it whole, and no frame holds it
-		for i := range facts {
-			facts[i].Value = cut(facts[i].Value, 1<<10)
-		}
-	}
 	c.mu.Lock()
-	c.facts = facts
+	c.shown = p
 	c.mu.Unlock()
 	c.update(func(v *api.Call) {
 		v.Plan, v.Profile, v.ProfileDigest = p.Digest, p.Profile.Profile.Name, p.Profile.Digest
@@ -37,10 +31,28 @@ func (c *call) planned(p *supervisor.Plan, rules []policy.Rule) {
 	})
 }
 
+// facts are those of the plan, for who asks about the call.
+func (c *call) facts() []approval.Fact {
+	c.mu.Lock()
+	p := c.shown
+	c.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	facts := factsOf(p)
+	if readable(facts) > maxQuestion { // nobody reads it whole, and no frame holds it
+		for i := range facts {
+			facts[i].Value = cut(facts[i].Value, 1<<10)
+		}
+	}
+	return facts
+}
+
 // factsOf gives a plan's facts for tickets.
 func factsOf(p *supervisor.Plan) []approval.Fact {
-	list := make([]approval.Fact, len(p.Facts))
-	for i, f := range p.Facts {
+	all := p.Facts()
+	list := make([]approval.Fact, len(all))
+	for i, f := range all {
 		list[i] = approval.Fact{Name: f.Name, Value: f.Value, Digest: f.Digest}
 	}
 	return list
