@@ -214,12 +214,13 @@ func realHost(t testing.TB) Host {
 	return h
 }
 
-// hosts returns this machine, and if it is a hybrid one its v2 half besides: without controllers, but with the kernel's
+// hosts returns this machine, and if it is a hybrid one the same as boxes see it, and its v2 half: without controllers, but with the kernel's
 // real kill, freeze and events files and device filters.
 func hosts(t *testing.T) map[string]Host {
 	h := realHost(t)
 	all := map[string]Host{h.Version.String(): h}
 	if h.Version == Hybrid {
+		all["boxes"], _ = h.forBoxes(true)
 		u := Host{Version: V2, Hierarchies: []Hierarchy{{Mount: hybridMount, Unified: true}}, Kill: true}
 		u.usable[Freezer], u.usable[Cpuacct], u.usable[Devices] = true, true, true
 		all["unified half"] = u

@@ -17,7 +17,9 @@ import (
 type Device struct{ Major, Minor uint32 }
 
 // String returns "major:minor", as the kernel writes it.
-func (d Device) String() string { return fmt.Sprintf("%d:%d", d.Major, d.Minor) }
+func (d Device) String() string {
+	return strconv.FormatUint(uint64(d.Major), 10) + ":" + strconv.FormatUint(uint64(d.Minor), 10)
+}
 
 // DevicesBehind returns the block device that holds the file system of path: the whole disk where that is a partition,
 // since the kernel throttles only whole disks. Where the file system has a number of no device (btrfs), it is the one

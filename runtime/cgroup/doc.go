@@ -8,13 +8,14 @@
 //	host, err := cgroup.Detect()                              // what this machine can do
 //	parent, err := cgroup.OpenParent(host, "/clawsup.slice")  // once per supervisor
 //	err = parent.Sweep(ctx, wait, keep)                       // what a killed predecessor left
-//	leaf, err := parent.Create("call-7", limits)              // once per sandbox, empty
-//	container.Cgroups = leaf.Config()                         // libcontainer joins it, or a process by itself:
-//	tasks, unified, err := leaf.Entrance()                    //
+//	leaf, err := parent.Create("agent-7", limits)             // once per service, empty
+//	container.Cgroups = leaf.Config()                         // libcontainer joins it
+//	leaf, err := parent.CreateBox("call-7", limits)           // once per sandbox, empty
+//	tasks, unified, err := leaf.Entrance()                    // a process joins by itself
 //	events, err := leaf.Watch(ctx)                            // out of memory, pids limit
 //	stats, err := leaf.Stats()
 //	err = leaf.Kill(ctx)
-//	err = leaf.Delete()
+//	err = leaf.Delete()                                       // or both: leaf.Remove(ctx)
 //	err = parent.Close()
 //
 // # One leaf, many directories
@@ -23,6 +24,13 @@
 // and on a hybrid host one more below /sys/fs/cgroup/unified, because that is where libcontainer puts a container
 // whose configuration holds an absolute path. [Parent.Create] makes all of them, so that a leaf exists whole before
 // the first process enters it, and [Leaf.Delete] and [Parent.Sweep] look for it in all of them.
+//
+// Each of these directories costs a sandbox some 40 µs, so a leaf of [Parent.CreateBox], which libcontainer never sees, has
+// one only where it needs it: for memory, pids, cpu and blkio, and in the v2 hierarchy, whose kill, freeze and account of CPU
+// time need no controller (where that can't kill, or there is none: for freezer and cpuacct instead). The groups
+// "_boxes" in the hierarchies of devices and of systemd are common to all of a parent's boxes: their rules are the same, and
+// systemd must only not take them for processes of a unit. In any other hierarchy (cpuset, net_cls, ...) a sandbox is where
+// the process is that started it.
 //
 // # Limits are exact or an error
 //
@@ -41,7 +49,7 @@
 //
 // # Killing
 //
-// v2 has cgroup.kill (Linux 5.14), which is atomic. Everywhere else the leaf is frozen, so that nothing forks, each
+// v2 has cgroup.kill (Linux 5.14), which is atomic; a hybrid host has it in its v2 half. Everywhere else the leaf is frozen, so that nothing forks, each
 // process is signalled through a pidfd that is known to be of this leaf, and the leaf is thawed, until a fresh reading
 // of every directory finds nobody. Either way the leaf's limits of io and cpu are lifted first: a process whose write the
 // limit holds back sleeps uninterruptibly for as long as the write takes at that rate, and one without a share of the
@@ -64,10 +72,10 @@
 //
 //   - A v1 kernel without memory.kmem.tcp.limit_in_bytes has no limit for socket buffers but the host's own
 //     net.ipv4.tcp_mem and udp_mem.
-//   - On v2 each watch uses an inotify instance of this process's user (fs.inotify.max_user_instances, 128 by default),
-//     and so does each wait for a death or a freeze while it lasts.
-//   - Device rules are not part of [Limits]: libcontainer insists on writing them, [Leaf.Config] says which. Who does
-//     without libcontainer calls [Leaf.RestrictDevices].
+//   - On v2 all watches of a parent use one inotify instance of this process's user (fs.inotify.max_user_instances, 128 by
+//     default), and each wait for a death or a freeze uses another while it lasts.
+//   - Device rules are not part of [Limits]: libcontainer insists on writing them, [Leaf.Config] says which. Boxes have
+//     them from the beginning; any other leaf that does without libcontainer calls [Leaf.RestrictDevices].
 //   - v1 counts and throttles only direct and synchronous input and output per group; buffered writes reach the disk
 //     from a kernel thread that belongs to the root group. v2 attributes them on ext4, btrfs and xfs.
 //   - A file system on several disks (btrfs) is throttled on the one that it was mounted by.

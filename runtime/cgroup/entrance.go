@@ -5,7 +5,6 @@ package cgroup
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +24,7 @@ func (l *Leaf) Entrance() (tasks []*os.File, unified *os.File, err error) {
 		return nil, nil, err
 	}
 	defer l.leave()
+	tasks = make([]*os.File, 0, len(l.dirs)+2)
 	defer func() {
 		if err == nil {
 			return
@@ -38,19 +38,32 @@ func (l *Leaf) Entrance() (tasks []*os.File, unified *os.File, err error) {
 		tasks, unified, err = nil, nil, fmt.Errorf("entrance of control group %s: %w", l.name, err)
 	}()
 	for i, dir := range l.dirs {
-		name, flags := filepath.Join(dir, "tasks"), unix.O_WRONLY
 		if l.host.Hierarchies[i].Unified {
-			name, flags = dir, unix.O_PATH|unix.O_DIRECTORY
+			if unified, err = openFile(dir, unix.O_PATH|unix.O_DIRECTORY); err != nil {
+				return tasks, unified, err
+			}
+			continue
 		}
-		f, err := os.OpenFile(name, flags, 0)
+		f, err := openFile(dir+"/tasks", unix.O_WRONLY)
 		if err != nil {
 			return tasks, unified, err
 		}
-		if l.host.Hierarchies[i].Unified {
-			unified = f
-		} else {
-			tasks = append(tasks, f)
+		tasks = append(tasks, f)
+	}
+	if !l.box {
+		return tasks, unified, nil
+	}
+	for _, s := range l.parent.shared {
+		f, err := openFile(s.dir+"/tasks", unix.O_WRONLY)
+		if gone(err) {
+			if err = l.parent.share(); err == nil {
+				f, err = openFile(s.dir+"/tasks", unix.O_WRONLY)
+			}
 		}
+		if err != nil {
+			return tasks, unified, err
+		}
+		tasks = append(tasks, f)
 	}
 	return tasks, unified, nil
 }

@@ -3,8 +3,10 @@
 package cgroup
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,20 +17,93 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// write puts text into a file of a group in one system call. It never creates a file.
-func write(dir, name, text string) error {
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
+// open opens a file or directory of a group; it never creates one. Go's own files would be registered with its poller, since
+// these can be polled, at the price of four more system calls for each.
+func open(name string, flags int) (int, error) {
+	for {
+		fd, err := unix.Open(name, flags|unix.O_CLOEXEC, 0)
+		if err == nil {
+			return fd, nil
+		}
+		if err != unix.EINTR {
+			return -1, &os.PathError{Op: "open", Path: name, Err: err}
+		}
+	}
+}
+
+// openFile is open of what stays open or is handed out.
+func openFile(name string, flags int) (*os.File, error) {
+	fd, err := open(name, flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// put writes text to a file of a group in one system call.
+func put(fd int, name, text string) error {
+	for {
+		_, err := unix.Write(fd, []byte(text))
+		if err == nil {
+			return nil
+		}
+		if err != unix.EINTR {
+			return &os.PathError{Op: "write", Path: name, Err: err}
+		}
+	}
+}
+
+// get reads a file of a group from its beginning, without white space around it.
+func get(fd int, name string) (string, error) {
+	var first [512]byte // nearly all have less
+	text := first[:0]
+	for {
+		if len(text) == cap(text) {
+			text = slices.Grow(text, cap(text))
+		}
+		n, err := unix.Pread(fd, text[len(text):cap(text)], int64(len(text)))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return "", &os.PathError{Op: "read", Path: name, Err: err}
+		case n == 0:
+			return string(bytes.TrimSpace(text)), nil
+		default:
+			text = text[:len(text)+n]
+		}
+	}
+}
+
+// write puts text into a file of a group in one system call.
+func write(dir, file, text string) error {
+	name := dir + "/" + file
+	fd, err := open(name, unix.O_WRONLY)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
+	defer unix.Close(fd)
+	return put(fd, name, text)
 }
 
-// read returns a file of a group without the newline at its end.
-func read(dir, name string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(dir, name))
-	return strings.TrimSpace(string(text)), err
+// read returns a file of a group without white space around it.
+func read(dir, file string) (string, error) {
+	name := dir + "/" + file
+	fd, err := open(name, unix.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	return get(fd, name)
+}
+
+// readAt reads a file that stays open; it fails when the group is gone.
+func readAt(f *os.File) (string, error) {
+	var buf [512]byte
+	n, err := f.ReadAt(buf[:], 0)
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	return string(buf[:n]), nil
 }
 
 // gone reports whether err says that a group or its file no longer exists. A file that was open when its group was
@@ -58,7 +133,7 @@ func readValue(dir, name, key string) (uint64, error) {
 	}
 	n, ok := value(text, key)
 	if !ok {
-		return 0, fmt.Errorf("%s has no number for %s", filepath.Join(dir, name), key)
+		return 0, fmt.Errorf("%s/%s has no number for %s", dir, name, key)
 	}
 	return n, nil
 }

@@ -78,7 +78,7 @@ func ownFreeze() error { return nil }
 
 // freeze has all processes stand still. may is asked with the lock of freezing held.
 func (l *Leaf) freeze(ctx context.Context, dir string, may func() error) error {
-	put := func(file, state string) error {
+	set := func(file, state string) error {
 		l.freezing.Lock()
 		defer l.freezing.Unlock()
 		if err := may(); err != nil {
@@ -86,8 +86,8 @@ func (l *Leaf) freeze(ctx context.Context, dir string, may func() error) error {
 		}
 		return write(dir, file, state)
 	}
-	if l.host.Version == V2 {
-		if err := put("cgroup.freeze", "1"); err != nil {
+	if l.host.unified(Freezer) {
+		if err := set("cgroup.freeze", "1"); err != nil {
 			return err
 		}
 		return awaitEvent(ctx, dir, "frozen", 1)
@@ -96,7 +96,7 @@ func (l *Leaf) freeze(ctx context.Context, dir string, may func() error) error {
 	defer tick.Stop()
 	for {
 		// Written every time: kernels before 5.15 could miss a process that was forked in between.
-		if err := put("freezer.state", "FROZEN"); err != nil {
+		if err := set("freezer.state", "FROZEN"); err != nil {
 			return err
 		}
 		state, err := read(dir, "freezer.state")
@@ -124,10 +124,10 @@ func (l *Leaf) Thaw(ctx context.Context) error {
 	l.steady.Lock()
 	defer l.steady.Unlock()
 	err := l.thaw(dir)
-	if err == nil && l.host.Version == V2 {
+	if err == nil && l.host.unified(Freezer) {
 		err = awaitEvent(ctx, dir, "frozen", 0)
 	}
-	if err == nil && l.host.Version != V2 {
+	if err == nil && !l.host.unified(Freezer) {
 		var state string
 		if state, err = read(dir, "freezer.state"); err == nil && state != "THAWED" {
 			err = fmt.Errorf("it stays %s, since a group above it is frozen", state)
@@ -142,7 +142,7 @@ func (l *Leaf) Thaw(ctx context.Context) error {
 // thaw undoes freezing of the leaf itself and of every group below it. On v1 that has happened when it returns.
 func (l *Leaf) thaw(dir string) error {
 	file, state := "freezer.state", "THAWED"
-	if l.host.Version == V2 {
+	if l.host.unified(Freezer) {
 		file, state = "cgroup.freeze", "0"
 	}
 	tree, err := groups(dir)

@@ -31,11 +31,11 @@ func OpenHeld(h Host, path string, holder []string) (*Parent, error) {
 	if h.Version != V2 || !h.Systemd {
 		return OpenParent(h, path)
 	}
-	if !parentPath.MatchString(path) {
+	if !plainPath(path) {
 		return nil, fmt.Errorf("open control group %q: the path must begin with / and have plain names", path)
 	}
 	slice := filepath.Base(path)
-	p := &Parent{host: h, unit: true, held: true, path: filepath.Join(slicePath(slice), heldName(slice))}
+	p := &Parent{host: h, boxes: h, bells: &bells{}, unit: true, held: true, path: filepath.Join(slicePath(slice), heldName(slice))}
 	if err := p.hold(slice, holder); err != nil {
 		return nil, fmt.Errorf("open control group %s with systemd: %w", p.path, err)
 	}

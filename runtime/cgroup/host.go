@@ -93,6 +93,7 @@ type Host struct {
 	PidsPeak   bool // Linux 6.1
 
 	usable [controllers]bool
+	half   bool // Hybrid, for leaves that use of the v2 hierarchy what needs no controller: kill, freeze and CPU time
 }
 
 // Usable reports whether limits and functions of c can be had.
@@ -101,14 +102,71 @@ func (h Host) Usable(c Controller) bool { return h.usable[c] }
 // Hint says in half a sentence what an operator can do to get c.
 func (c Controller) Hint() string { return hints[c] }
 
+// unified reports whether c is had by files of v2.
+func (h Host) unified(c Controller) bool {
+	return h.Version == V2 || h.half && (c == Freezer || c == Cpuacct)
+}
+
 // mount returns where c is mounted.
 func (h Host) mount(c Controller) (string, bool) {
+	unified := h.unified(c)
 	for _, t := range h.Hierarchies {
-		if t.Unified && h.Version == V2 || slices.Contains(t.Controllers, v1Names[c]) {
+		if t.Unified && unified || !unified && slices.Contains(t.Controllers, v1Names[c]) {
 			return t.Mount, true
 		}
 	}
 	return "", false
+}
+
+// v2Mount returns where the v2 hierarchy is mounted that leaves live in.
+func (h Host) v2Mount() (string, bool) {
+	for _, t := range h.Hierarchies {
+		if t.Unified {
+			return t.Mount, true
+		}
+	}
+	return "", false
+}
+
+// forBoxes returns the host as a leaf sees it that is no more than [Parent.CreateBox] promises, and the v1 hierarchies in
+// which all such leaves have one group between them. half tells that groups of a hybrid host's v2 hierarchy can be killed and
+// frozen. It is pure.
+//
+// Every hierarchy that a leaf lives in costs it some 40 µs for a directory and 5 for a process to enter. So it has a
+// directory of its own only where something is counted, limited, frozen or killed for itself. Whom device rules bind, and
+// whom systemd takes for whose, is the same for all. Nothing rests on any other hierarchy (cpuset, perf_event, net_cls,
+// hugetlb, ...): a process stays there where the one is that started it.
+func (h Host) forBoxes(half bool) (boxes Host, shared []Hierarchy) {
+	boxes = h
+	if h.Version == V2 {
+		return boxes, nil
+	}
+	boxes.half, boxes.Hierarchies = half, nil
+	if half {
+		boxes.usable[Freezer], boxes.usable[Cpuacct] = true, true
+	}
+	own := []string{v1Names[Memory], v1Names[Pids], v1Names[CPU], v1Names[IO]}
+	if !half {
+		own = append(own, v1Names[Cpuacct], v1Names[Freezer])
+	}
+	common := []string{v1Names[Devices]}
+	if h.Systemd {
+		common = append(common, "name=systemd")
+	}
+	has := func(t Hierarchy, any []string) bool {
+		return slices.ContainsFunc(any, func(name string) bool { return slices.Contains(t.Controllers, name) })
+	}
+	for _, t := range h.Hierarchies {
+		switch {
+		case t.Unified: // first, since the first that is busy ends an attempt at removal
+			boxes.Hierarchies = slices.Insert(boxes.Hierarchies, 0, t)
+		case has(t, own):
+			boxes.Hierarchies = append(boxes.Hierarchies, t)
+		case has(t, common):
+			shared = append(shared, t)
+		}
+	}
+	return boxes, shared
 }
 
 // facts are the files that detection reads, so that detection itself is a pure function.

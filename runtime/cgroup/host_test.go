@@ -140,3 +140,38 @@ func TestUnitOf(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestForBoxes shows in which hierarchies a leaf of CreateBox lives and which it shares.
+func TestForBoxes(t *testing.T) {
+	for name, c := range map[string]struct {
+		facts       facts
+		half        bool
+		own, shared string
+	}{
+		"v2":                  {facts{mountsDebian, "", "cpu io memory pids", files("cgroup.freeze", "cgroup.kill"), true}, false, "/sys/fs/cgroup", ""},
+		"hybrid":              {facts{mountsHybrid, cgroupsV1, "", nil, false}, true, "unified cpu memory blkio pids", "devices"},
+		"hybrid with systemd": {facts{mountsHybrid, cgroupsV1, "", nil, true}, true, "unified cpu memory blkio pids", "devices systemd"},
+		"hybrid, Linux 5.10":  {facts{mountsHybrid, cgroupsV1, "", nil, true}, false, "unified cpu cpuacct memory freezer blkio pids", "devices systemd"},
+		"v1":                  {facts{mountsV1, cgroupsV1, "", nil, true}, false, "cpu,cpuacct memory pids freezer", "systemd devices"},
+		"devices beside pids": {facts{strings.ReplaceAll(mountsV1, "rw,pids", "rw,pids,devices"), cgroupsV1, "", nil, false}, false, "cpu,cpuacct memory pids freezer", ""},
+	} {
+		h, err := detect(c.facts)
+		must(t, err)
+		boxes, shared := h.forBoxes(c.half)
+		names := func(all []Hierarchy) string {
+			var s []string
+			for _, one := range all {
+				s = append(s, strings.TrimPrefix(one.Mount, unifiedMount+"/"))
+			}
+			return strings.Join(s, " ")
+		}
+		if own, common := names(boxes.Hierarchies), names(shared); own != c.own || common != c.shared {
+			t.Errorf("%s: own %q, shared %q", name, own, common)
+		}
+		for _, need := range []Controller{Freezer, Cpuacct} {
+			if mount, ok := boxes.mount(need); ok != h.Usable(need) || boxes.unified(need) != (c.half || h.Version == V2) {
+				t.Errorf("%s: %v at %q, %v", name, need, mount, ok)
+			}
+		}
+	}
+}

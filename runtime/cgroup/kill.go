@@ -24,11 +24,9 @@ func (l *Leaf) Kill(ctx context.Context) error {
 	defer l.leave()
 	l.killing(1)
 	defer l.killing(-1)
-	var err error
-	if l.host.Version == V2 {
-		err = l.killUnified(ctx)
-	} else {
-		err = l.killEach(ctx)
+	err := l.killUnified(ctx)
+	if err == nil && l.host.Version != V2 {
+		err = l.killEach(ctx) // whom somebody has moved out of the v2 group, or everybody where there is none
 	}
 	if err == nil {
 		return nil
@@ -50,19 +48,32 @@ func (l *Leaf) killing(n int) {
 	}
 }
 
-// killUnified uses cgroup.kill, which also catches whoever is being forked. v2 lets frozen processes die.
+// killUnified uses cgroup.kill, which also catches whoever is being forked. v2 lets frozen processes die, v1 doesn't.
 func (l *Leaf) killUnified(ctx context.Context) error {
-	dir := l.dirs[0]
+	root, ok := l.host.v2Mount()
+	if !ok {
+		return nil
+	}
+	dir := root + l.path
+	// Nearly always the processes have ended by themselves.
+	if n, err := readValue(dir, "cgroup.events", "populated"); gone(err) || err == nil && n == 0 {
+		return nil
+	}
+	if l.host.Version != V2 && ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err := write(dir, "cgroup.kill", "1"); err != nil {
 		if !errors.Is(err, unix.ENOENT) {
 			return err
 		}
 		return l.killEach(ctx) // Linux before 5.14, or the whole leaf is gone, which killEach finds out
 	}
-	if n, err := readValue(dir, "cgroup.events", "populated"); gone(err) || err == nil && n == 0 {
-		return nil
-	}
 	lifted := l.lift()
+	if freezer, ok := l.dir(Freezer); ok && !l.host.unified(Freezer) {
+		if err := l.thaw(freezer); err != nil && !gone(err) {
+			return err
+		}
+	}
 	if err := awaitEvent(ctx, dir, "populated", 0); err != nil {
 		return errors.Join(err, lifted)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -26,14 +25,17 @@ var ErrKilled = errors.New("the control group is being killed")
 // Leaf is the control group of one sandbox. Its methods may be called from several goroutines. Once Delete has returned
 // nil, Delete and Kill have nothing to do and the others answer [ErrDeleted].
 type Leaf struct {
-	host Host
-	name string
-	path string   // from the root of every hierarchy
-	dirs []string // absolute, one in each hierarchy of the host, in its order
+	parent *Parent
+	host   Host // as this leaf sees it
+	name   string
+	path   string   // from the root of every hierarchy
+	dirs   []string // absolute, one in each hierarchy of the host, in its order
+	box    bool     // made by CreateBox
 
 	mu      sync.RWMutex // held by Delete, and for reading by whoever relies on the group being this leaf's
 	deleted bool         // mu
 	usage   *os.File     // mu; of cpuacct.usage or cpu.stat; nil if CPU time is not accounted
+	oom     *os.File     // mu; v1: of memory.oom_control; nil if memory is not accounted
 
 	steady     sync.Mutex     // held by Freeze and Thaw, each to its end
 	freezing   sync.Mutex     // held for one writing of the frozen state
@@ -54,11 +56,14 @@ func (l *Leaf) enter() error {
 
 func (l *Leaf) leave() { l.mu.RUnlock() }
 
-// leaf describes the leaf of that name, whether it exists or not.
-func (p *Parent) leaf(name string) *Leaf {
-	l := &Leaf{host: p.host, name: name, path: filepath.Join(p.path, name)}
-	for _, t := range p.host.Hierarchies {
-		l.dirs = append(l.dirs, filepath.Join(t.Mount, l.path))
+// leaf describes the leaf of that name, whether it exists or not, in every hierarchy that it may live in.
+func (p *Parent) leaf(name string) *Leaf { return p.leafOn(p.host, name) }
+
+// leafOn is leaf on the host as that leaf sees it.
+func (p *Parent) leafOn(h Host, name string) *Leaf {
+	l := &Leaf{parent: p, host: h, name: name, path: p.path + "/" + name, dirs: make([]string, len(h.Hierarchies))}
+	for i, t := range h.Hierarchies {
+		l.dirs[i] = t.Mount + l.path
 	}
 	return l
 }
@@ -66,13 +71,19 @@ func (p *Parent) leaf(name string) *Leaf {
 // Find returns the existing leaf of that name, in this parent or in one that a predecessor left: whoever holds the name
 // takes the leaf over. If there is none the error is [os.ErrNotExist].
 func (p *Parent) Find(name string) (*Leaf, error) {
-	if !leafName.MatchString(name) || name == supervisorGroup {
+	if !plainName(name) || name == supervisorGroup {
 		return nil, fmt.Errorf("find control group: %q is not a name for one", name)
 	}
 	for _, one := range p.family() {
 		l := one.leaf(name)
-		if !l.exists() {
+		switch {
+		case !l.exists():
 			continue
+		case !l.whole(): // maybe it need not live everywhere
+			if box := one.leafOn(one.boxes, name); box.whole() {
+				l = box
+				l.box = true
+			}
 		}
 		if err := l.openUsage(); err != nil {
 			return nil, fmt.Errorf("find control group %s: %w", name, err)
@@ -80,6 +91,14 @@ func (p *Parent) Find(name string) (*Leaf, error) {
 		return l, nil
 	}
 	return nil, fmt.Errorf("find control group %s: %w", name, os.ErrNotExist)
+}
+
+// whole reports whether every directory of the leaf exists.
+func (l *Leaf) whole() bool {
+	return !slices.ContainsFunc(l.dirs, func(dir string) bool {
+		var st unix.Stat_t
+		return unix.Stat(dir, &st) != nil
+	})
 }
 
 // exists reports whether any directory of the leaf does.
@@ -94,22 +113,39 @@ func (l *Leaf) exists() bool {
 // with a letter or digit, and is not in use: then the error is [os.ErrExist] and nothing was touched. On any other
 // error what was made is removed again. A limit that could not be had is a [*LimitError].
 func (p *Parent) Create(name string, limits Limits) (*Leaf, error) {
-	if !leafName.MatchString(name) || name == supervisorGroup {
-		return nil, fmt.Errorf("create control group: %q is not a name for one", name)
+	return p.create(p.leaf(name), limits)
+}
+
+// CreateBox is Create at a third of the price, for a leaf that processes enter by [Leaf.Entrance] and that libcontainer never
+// hears of. It lives only in the hierarchies that its limits, statistics, freezing and killing need, and its processes are
+// bound by the device rules of [Leaf.RestrictDevices] from the moment they enter. On v1 these rules are those of one group that
+// all such leaves of a parent have in common, as they have one in the hierarchy of systemd where that runs.
+func (p *Parent) CreateBox(name string, limits Limits) (*Leaf, error) {
+	l := p.leafOn(p.boxes, name)
+	l.box = true
+	return p.create(l, limits)
+}
+
+// create makes the leaf.
+func (p *Parent) create(l *Leaf, limits Limits) (*Leaf, error) {
+	if !plainName(l.name) || l.name == supervisorGroup {
+		return nil, fmt.Errorf("create control group: %q is not a name for one", l.name)
 	}
-	l := p.leaf(name)
 	for i, dir := range l.dirs {
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		if err := unix.Mkdir(dir, 0o755); err != nil {
 			l.dirs = l.dirs[:i]
-			return nil, errors.Join(fmt.Errorf("create control group: %w", err), l.Delete())
+			return nil, errors.Join(fmt.Errorf("create control group: %w", &os.PathError{Op: "mkdir", Path: dir, Err: err}), l.Delete())
 		}
 	}
-	err := l.Limit(limits)
+	err := l.limit(limits)
+	if err == nil && l.box && !p.sharesDevices() {
+		err = l.restrictDevices()
+	}
 	if err == nil {
 		err = l.openUsage()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("create control group %s: %w", name, err), l.Delete())
+		return nil, errors.Join(fmt.Errorf("create control group %s: %w", l.name, err), l.Delete())
 	}
 	return l, nil
 }
@@ -120,7 +156,7 @@ func (l *Leaf) Name() string { return l.name }
 // dir returns the leaf's directory in the hierarchy of c, and whether there is one.
 func (l *Leaf) dir(c Controller) (string, bool) {
 	root, ok := l.host.mount(c)
-	return filepath.Join(root, l.path), ok && l.host.usable[c]
+	return root + l.path, ok && l.host.usable[c]
 }
 
 // deleteWait bounds how long Delete waits for dying processes to leave.
@@ -152,12 +188,19 @@ func (l *Leaf) delete(ctx context.Context) error {
 		}
 		return fmt.Errorf("delete control group %s: %w", l.name, err)
 	}
-	if l.usage != nil {
-		l.usage.Close()
-		l.usage = nil
+	l.close()
+	return nil
+}
+
+// close gives up what the Leaf holds open. The caller holds mu.
+func (l *Leaf) close() {
+	for _, f := range []**os.File{&l.usage, &l.oom} {
+		if *f != nil {
+			(*f).Close()
+			*f = nil
+		}
 	}
 	l.deleted = true
-	return nil
 }
 
 // Release closes what the Leaf holds open and leaves the group as it is, for whoever finds it next. Afterwards it is to the
@@ -165,22 +208,35 @@ func (l *Leaf) delete(ctx context.Context) error {
 func (l *Leaf) Release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.usage != nil {
-		l.usage.Close()
-		l.usage = nil
-	}
-	l.deleted = true
+	l.close()
 }
 
-// remove kills and deletes the leaf, if any of its directories exists.
-func (l *Leaf) remove(ctx context.Context) error {
-	if !l.exists() {
+// Remove is [Leaf.Kill] and [Leaf.Delete], and when nobody is inside only the latter: the kernel removes no group that has
+// a process, in whichever hierarchy, so trying is how to ask.
+func (l *Leaf) Remove(ctx context.Context) error {
+	if l.removeEmpty() {
 		return nil
 	}
 	if err := l.Kill(ctx); err != nil {
 		return err
 	}
 	return l.delete(ctx)
+}
+
+// removeEmpty removes directories up to the first that can't be, and reports whether that were all.
+func (l *Leaf) removeEmpty() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.deleted {
+		return true
+	}
+	for _, dir := range l.dirs {
+		if err := unix.Rmdir(dir); err != nil && err != unix.ENOENT {
+			return false
+		}
+	}
+	l.close()
+	return true
 }
 
 // removeGroup removes the group dir with all below it, and tries again while the kernel calls it busy. A group stays busy for

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -112,6 +113,10 @@ func TestPidsLimit(t *testing.T) {
 func TestWatchLeavesNothing(t *testing.T) {
 	p := testParent(t, realHost(t))
 	leaf := newLeaf(t, p, "watch", Limits{})
+	standing, end := context.WithCancel(context.Background())
+	defer end()
+	_, err := leaf.Watch(standing) // so that what all watches of a parent share is there
+	must(t, err)
 	files, routines := openFiles(t), runtime.NumGoroutine()
 	for i := range 20 {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -383,7 +388,7 @@ func TestSweep(t *testing.T) {
 			if stuck := p.Stuck(); len(stuck) > 0 {
 				t.Errorf("stuck: %v", stuck)
 			}
-			if len(existing(wanted)) != len(h.Hierarchies) || state(stays.Process.Pid) != "S" {
+			if len(existing(wanted)) != len(h.Hierarchies) || strings.Contains("XZ", state(stays.Process.Pid)) {
 				t.Error("the wanted one is gone")
 			}
 			for _, c := range []child{goes, astray} {
@@ -444,8 +449,9 @@ func FuzzValue(f *testing.F) {
 		if !ok && n != 0 && n != 1<<64-1 {
 			t.Errorf("%d for a missing key", n)
 		}
-		parseUsage([]byte(text), V2)
-		parseUsage([]byte(text), V1)
+		parseUsage(text, true)
+		parseUsage(text, false)
+		parseIO(text)
 	})
 }
 
@@ -460,27 +466,9 @@ func TestParseUsage(t *testing.T) {
 		{"usage_usec 1500\nuser_usec 1000\n", V2, 1500 * time.Microsecond, false},
 		{"user_usec 1000\n", V2, 0, true}, {"", V1, 0, true}, {"x\n", V1, 0, true},
 	} {
-		if d, err := parseUsage([]byte(c.text), c.version); d != c.want || (err != nil) != c.bad {
+		if d, err := parseUsage(c.text, c.version == V2); d != c.want || (err != nil) != c.bad {
 			t.Errorf("%q: %v, %v", c.text, d, err)
 		}
-	}
-}
-
-func BenchmarkCreateDelete(b *testing.B) {
-	p := testParent(b, realHost(b))
-	l := Limits{Memory: 256 << 20, NoSwap: p.host.Usable(Swap), Pids: 64, CPU: 0.25}
-	for b.Loop() {
-		leaf, err := p.Create("bench", l)
-		must(b, err)
-		must(b, leaf.Delete())
-	}
-}
-
-func BenchmarkKillEmpty(b *testing.B) {
-	leaf := newLeaf(b, testParent(b, realHost(b)), "bench", Limits{})
-	ctx := context.Background()
-	for b.Loop() {
-		must(b, leaf.Kill(ctx))
 	}
 }
 
@@ -489,15 +477,6 @@ func BenchmarkCPUUsage(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := leaf.CPUUsage(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkStats(b *testing.B) {
-	leaf := newLeaf(b, testParent(b, realHost(b)), "bench", Limits{})
-	for b.Loop() {
-		if _, err := leaf.Stats(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -50,7 +50,7 @@ func TestSettings(t *testing.T) {
 		var got []string
 		for _, s := range all {
 			for _, w := range s.shown {
-				got = append(got, fmt.Sprintf("%s %s=%s", s.controller, w.file, w.text))
+				got = append(got, fmt.Sprintf("%s %s=%s", s.controller, s.file, w.text))
 			}
 		}
 		if strings.Join(got, "; ") != c.want {
@@ -116,12 +116,12 @@ func TestLimitsHere(t *testing.T) {
 	for _, s := range settings {
 		dir, _ := leaf.dir(s.controller)
 		for _, w := range s.shown {
-			have, err := read(dir, w.file)
+			have, err := read(dir, s.file)
 			if s.optional && errors.Is(err, os.ErrNotExist) {
 				continue
 			}
 			if err != nil || !w.holds(have) {
-				t.Errorf("%s: %q, %v, want %q", w.file, have, err, w.text)
+				t.Errorf("%s: %q, %v, want %q", s.file, have, err, w.text)
 			}
 		}
 	}

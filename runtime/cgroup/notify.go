@@ -15,7 +15,10 @@ import (
 
 // inotify is a descriptor on which the kernel reports that files of groups have changed (inotify(7); the kernel raises
 // IN_MODIFY for every file of the "events" kind). It is read through Go's poller, so that a context can end the wait.
-type inotify struct{ f *os.File }
+type inotify struct {
+	f  *os.File
+	fd int // of f
+}
 
 // newInotify watches files; a file that does not exist is an error.
 func newInotify(files ...string) (inotify, error) {
@@ -27,15 +30,27 @@ func newInotify(files ...string) (inotify, error) {
 	if err != nil {
 		return inotify{}, fmt.Errorf("inotify_init1: %w", err)
 	}
-	n := inotify{os.NewFile(uintptr(fd), "inotify")}
+	n := inotify{os.NewFile(uintptr(fd), "inotify"), fd}
 	for _, file := range files {
-		if _, err := unix.InotifyAddWatch(fd, file, unix.IN_MODIFY); err != nil {
+		if _, err := n.add(file); err != nil {
 			n.f.Close()
-			return inotify{}, &os.PathError{Op: "inotify_add_watch", Path: file, Err: err}
+			return inotify{}, err
 		}
 	}
 	return n, nil
 }
+
+// add watches one more file and returns the number that its events bear.
+func (n inotify) add(file string) (int32, error) {
+	wd, err := unix.InotifyAddWatch(n.fd, file, unix.IN_MODIFY)
+	if err != nil {
+		return 0, &os.PathError{Op: "inotify_add_watch", Path: file, Err: err}
+	}
+	return int32(wd), nil
+}
+
+// remove ends the watching of a file, which may be gone.
+func (n inotify) remove(wd int32) { _, _ = unix.InotifyRmWatch(n.fd, uint32(wd)) }
 
 // await returns nil once something has been reported, and the context's error once that has ended.
 func await(ctx context.Context, f *os.File) error {

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -18,21 +17,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leafName is what a leaf may be called.
-var leafName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+// plainName reports whether a leaf, or one part of a parent's path, may be called that: 1 to 128 letters, digits, dots,
+// dashes and underscores, of which the first is a letter or digit.
+func plainName(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case i > 0 && (c == '.' || c == '-' || c == '_'):
+		default:
+			return false
+		}
+	}
+	return 1 <= len(name) && len(name) <= 128
+}
 
-// parentPath is what a parent may be called: each part is a leafName, most often a slice.
-var parentPath = regexp.MustCompile(`^(/[A-Za-z0-9][A-Za-z0-9_.-]{0,127})+$`)
+// plainPath reports whether a parent may be at path: "/" and a plainName, any number of times.
+func plainPath(path string) bool {
+	parts := strings.Split(path, "/")
+	return len(parts) > 1 && parts[0] == "" && !slices.ContainsFunc(parts[1:], func(part string) bool { return !plainName(part) })
+}
 
 // Parent is the group in which leaves live. Its methods may be called from several goroutines.
 type Parent struct {
 	host Host
-	path string   // from the root of every hierarchy
-	made []string // absolute directories that OpenParent made, parents first
-	unit bool     // path is a unit of systemd
-	held bool     // and it outlives this process
+	path string // from the root of every hierarchy
+	unit bool   // path is a unit of systemd
+	held bool   // and it outlives this process
+
+	boxes  Host      // as leaves of CreateBox see it
+	shared []sharing // the groups that those have in common
+	bells  *bells    // the parents of one family have the same
 
 	mu    sync.Mutex
+	made  []string         // mu; absolute directories that this Parent made, parents first
 	stuck map[string]error // mu; leaves that could not be removed
 }
 
@@ -41,18 +58,21 @@ type Parent struct {
 // for a group that has both processes and controllers for its children: then the error says which group and who is in it.
 // Where systemd owns a v2 tree, the parent is a delegated scope below path and holds this process from then on.
 func OpenParent(h Host, path string) (*Parent, error) {
-	if !parentPath.MatchString(path) {
+	if !plainPath(path) {
 		return nil, fmt.Errorf("open control group %q: the path must begin with / and have plain names", path)
 	}
 	if h.Version == V2 && h.Systemd {
 		return openScope(h, path)
 	}
-	p := &Parent{host: h, path: path}
+	p := &Parent{host: h, path: path, bells: &bells{}}
 	err := p.checkNames()
 	for _, t := range h.Hierarchies {
 		if err == nil {
 			err = p.open(t)
 		}
+	}
+	if err == nil {
+		err = p.openBoxes()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open control group %s: %w", path, err), p.Close())
@@ -180,7 +200,7 @@ func (p *Parent) Sweep(ctx context.Context, wait time.Duration, keep func(name s
 				return fmt.Errorf("sweep control groups: %w", err)
 			}
 			for _, e := range entries {
-				if e.IsDir() && e.Name() != supervisorGroup {
+				if e.IsDir() && e.Name() != supervisorGroup && plainName(e.Name()) {
 					names[e.Name()] = true
 				}
 			}
@@ -213,7 +233,7 @@ const sweepers = 16
 // when the context ends, the error says why, and so does [Parent.Stuck] until a later Remove or Sweep gets it done.
 // Nobody else may be using that name.
 func (p *Parent) Remove(ctx context.Context, name string) error {
-	if !leafName.MatchString(name) || name == supervisorGroup {
+	if !plainName(name) || name == supervisorGroup {
 		return fmt.Errorf("remove control group: %q is not a name for one", name)
 	}
 	return p.remove(ctx, p.family(), name)
@@ -223,7 +243,7 @@ func (p *Parent) Remove(ctx context.Context, name string) error {
 func (p *Parent) remove(ctx context.Context, parents []*Parent, name string) error {
 	var errs []error
 	for _, one := range parents {
-		errs = append(errs, one.leaf(name).remove(ctx))
+		errs = append(errs, one.leaf(name).Remove(ctx))
 	}
 	err := errors.Join(errs...)
 	p.note(name, err)
@@ -287,9 +307,12 @@ func (p *Parent) Holds(path string, leaf func(name string) bool) bool {
 // Close removes the parent where OpenParent made it and nothing is left in it. A scope is systemd's to remove, which it
 // does once the last process has left it; one that is held is left by its holder when it has no leaf any more.
 func (p *Parent) Close() error {
+	p.bells.close()
 	if p.held {
 		return p.release()
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var errs []error
 	for _, dir := range slices.Backward(p.made) {
 		err := unix.Rmdir(dir)

@@ -5,8 +5,6 @@ package cgroup
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,39 +47,54 @@ func (d deviceRule) String() string {
 
 // RestrictDevices has the leaf's processes open no device but null, zero, full, random, urandom, tty, ptmx and pts/*, for
 // reading and writing, and make none: the same rules that [Leaf.Config] gives to libcontainer. They are read back. The error
-// is a [*LimitError]. Whoever is in the leaf already keeps what it has open.
+// is a [*LimitError]. Whoever is in the leaf already keeps what it has open. A leaf of [Parent.CreateBox] has the rules
+// already.
 func (l *Leaf) RestrictDevices() error {
 	if err := l.enter(); err != nil {
 		return err
 	}
 	defer l.leave()
+	if l.box {
+		return nil
+	}
+	return l.restrictDevices()
+}
+
+// restrictDevices is RestrictDevices of a leaf that nobody can delete meanwhile.
+func (l *Leaf) restrictDevices() error {
 	dir, ok := l.dir(Devices)
 	if !ok {
 		return &LimitError{Controller: Devices, Err: errors.New("it is not mounted or not enabled")}
 	}
+	bind := restrict
 	if l.host.Version == V2 {
-		if err := filterDevices(dir); err != nil {
-			return &LimitError{Controller: Devices, File: dir, Err: err}
-		}
-		return nil
+		bind = filterDevices
 	}
-	err := write(dir, "devices.deny", "a")
-	for _, d := range allowed {
-		if err == nil {
-			err = write(dir, "devices.allow", d.String())
-		}
-	}
-	var shown string
-	if err == nil {
-		shown, err = read(dir, "devices.list")
-	}
-	if err == nil {
-		err = onlyAllowed(shown)
-	}
-	if err != nil {
-		return &LimitError{Controller: Devices, File: filepath.Join(dir, "devices.list"), Err: err}
+	if err := bind(dir); err != nil {
+		return &LimitError{Controller: Devices, File: dir, Err: err}
 	}
 	return nil
+}
+
+// restrict writes the rules into the v1 group dir, unless it has them, and reads them back. A group that has groups below it
+// can't be denied everything any more.
+func restrict(dir string) error {
+	shown, err := read(dir, "devices.list")
+	if err != nil || onlyAllowed(shown) == nil {
+		return err
+	}
+	if err := write(dir, "devices.deny", "a"); err != nil {
+		return err
+	}
+	for _, d := range allowed {
+		if err := write(dir, "devices.allow", d.String()); err != nil {
+			return err
+		}
+	}
+	if shown, err = read(dir, "devices.list"); err != nil {
+		return err
+	}
+	return onlyAllowed(shown)
 }
 
 // onlyAllowed compares what devices.list shows with what it must, in any order.
@@ -138,22 +151,18 @@ func filterDevices(dir string) error {
 	if err != nil {
 		return fmt.Errorf("load the device filter: %w", err)
 	}
-	group, err := os.Open(dir)
+	fd, err := open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
-	defer group.Close()
-	fd := int(group.Fd())
-	err = link.RawAttachProgram(link.RawAttachProgramOptions{Target: fd, Program: filter.program, Attach: ebpf.AttachCGroupDevice, Flags: unix.BPF_F_ALLOW_MULTI})
-	if err != nil {
-		return fmt.Errorf("device filter: %w", err)
-	}
+	defer unix.Close(fd)
+	attached := link.RawAttachProgram(link.RawAttachProgramOptions{Target: fd, Program: filter.program, Attach: ebpf.AttachCGroupDevice, Flags: unix.BPF_F_ALLOW_MULTI})
 	there, err := link.QueryPrograms(link.QueryOptions{Target: fd, Attach: ebpf.AttachCGroupDevice})
 	if err != nil {
-		return fmt.Errorf("device filter: %w", err)
+		return fmt.Errorf("device filter: %w", errors.Join(attached, err))
 	}
 	if !slices.ContainsFunc(there.Programs, func(p link.AttachedProgram) bool { return p.ID == filter.id }) {
-		return errors.New("the device filter was attached and is not there")
+		return fmt.Errorf("the device filter is not in force: %w", attached)
 	}
-	return nil
+	return nil // also if it was there already, which is an error of the first
 }

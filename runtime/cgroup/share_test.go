@@ -96,18 +96,22 @@ func TestWatchOneKind(t *testing.T) {
 }
 
 func watchOneKind(t *testing.T, h Host) {
-	leaf := newLeaf(t, testParent(t, h), "leaf", Limits{})
-	sources, err := leaf.sources([]Event{OOM})
+	p := testParent(t, h)
+	leaf := newLeaf(t, p, "leaf", Limits{})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	_, err := leaf.Watch(ctx, OOM)
 	must(t, err)
-	for _, s := range sources {
-		if s.bell != nil {
-			defer s.bell.Close()
+	for _, c := range append(p.bells.of(0, true), p.bells.visited...) {
+		if c.event != OOM {
+			t.Errorf("%v is watched", c.event)
 		}
-		for _, c := range s.counters {
-			if c.event != OOM {
-				t.Errorf("%v is watched", c.event)
-			}
-		}
+	}
+	w := &watch{ctx: ctx, bells: p.bells, events: make(chan Event)}
+	must(t, leaf.attach(w, []Event{PidsLimit}))
+	defer w.end()
+	if w.bell != nil {
+		t.Error("memory is watched")
 	}
 }
 

@@ -28,7 +28,7 @@ const scopeWait = 30 * time.Second
 // if that is below slice and delegated, or else a new transient scope, as systemd-run --scope makes one. See systemd's
 // document on control group delegation (CGROUP_DELEGATION.md), sections "Two Key Design Rules" and "Three Scenarios".
 func openScope(h Host, slice string) (*Parent, error) {
-	p := &Parent{host: h, unit: true}
+	p := &Parent{host: h, boxes: h, bells: &bells{}, unit: true}
 	path, err := ownUnit(h, slice)
 	if err == nil && path == "" {
 		name := scopeName(filepath.Base(slice), os.Getpid())
@@ -197,7 +197,7 @@ func (p *Parent) predecessors() []*Parent {
 		// A scope without a supervisor group is one that is just being made.
 		populated, err := readValue(filepath.Join(mount, path, supervisorGroup), "cgroup.events", "populated")
 		if err == nil && (populated == 0 || e.Name() == heldName(filepath.Base(slice))) {
-			left = append(left, &Parent{host: p.host, path: path})
+			left = append(left, &Parent{host: p.host, boxes: p.boxes, path: path, bells: p.bells})
 		}
 	}
 	return left
