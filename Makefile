@@ -31,7 +31,7 @@ DEPS_TEST  := $(DEPS_BUILD) jq shellcheck strace tmux bubblewrap util-linux proc
 	python3 nodejs=node pandoc g++ binutils make perl xz-utils bzip2 gdb man-db cargo=cargo default-jdk-headless=javac
 # what the demo and its skills use
 DEPS_DEMO  := python3 util-linux procps
-DEPS_BENCH := $(DEPS_BUILD) bubblewrap runc crun firejail util-linux
+DEPS_BENCH := $(DEPS_BUILD) bubblewrap runc crun firejail util-linux python3 nodejs=node
 
 # Pinned; fetched and checked as modules, never installed.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -63,6 +63,7 @@ build: deps ## build clawsup and its programs into bin/
 	@mkdir -p bin
 	CGO_ENABLED=1 go build $(STAMP) -o bin/ $(OPERATED:bin/%=./cmd/%)
 	CGO_ENABLED=0 go build $(STRIP) -o bin/ $(STARTED:bin/%=./cmd/%)
+	cmd/clawsup-template/build bin/clawsup-template
 
 # Where units are looked for, below /usr and /usr/local (systemd.unit(5)).
 UNITS := $(notdir $(wildcard packaging/systemd/*))
@@ -70,7 +71,7 @@ UNITS := $(notdir $(wildcard packaging/systemd/*))
 .PHONY: install
 install: build ## install below $(DESTDIR)$(PREFIX), with units; enables nothing
 	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/bin' bin/clawsup
-	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/lib/clawsup' $(filter-out bin/clawsup,$(OPERATED)) $(STARTED)
+	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/lib/clawsup' $(filter-out bin/clawsup,$(OPERATED)) $(STARTED) bin/clawsup-template
 	rm -rf '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
 	install -d -m 0755 '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
 	cp -R --preserve=mode skills/examples/*/ '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
@@ -128,7 +129,7 @@ bench-build: # the harness, and what it measures
 	@[[ -x out/go-judge ]] || GOBIN='$(CURDIR)/out' go install $(GO_JUDGE) 2>out/go-judge.log || true
 
 .PHONY: bench
-bench: bench-build ## measure clawsup beside bwrap, runc, crun, firejail, unshare, go-judge; writes out/bench.json
+bench: bench-build ## measure everything, beside bwrap, runc, crun, firejail, unshare and go-judge; writes out/bench.json
 	out/bench -json out/bench.json
 	go test -run '^$$' -bench . -benchtime 200x ./runtime ./runtime/seccomp ./supervisor/api ./supervisor/approval
 	go test -run '^$$' -bench . -benchtime 20x ./supervisor/broker
@@ -137,6 +138,14 @@ bench: bench-build ## measure clawsup beside bwrap, runc, crun, firejail, unshar
 .PHONY: bench-quick
 bench-quick: bench-build ## latency and throughput in under 90 seconds; fails when a promised ratio is broken
 	out/bench -quick -json out/bench.json
+
+.PHONY: bench-steady
+bench-steady: bench-build ## what the daemon holds after 100,000 calls
+	out/bench -parts steady -steady 100000 -json out/bench-steady.json
+
+.PHONY: bench-growth
+bench-growth: bench-build ## a log of 10 million receipts: 7 GB below /var/tmp, half an hour
+	out/bench -parts receipts -growth 10000000 -json out/bench-growth.json
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (20s)

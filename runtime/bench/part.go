@@ -37,6 +37,13 @@ type part struct {
 var parts = []part{
 	{"start", true, (*bench).start},
 	{"rate", true, (*bench).rate},
+	{"work", false, (*bench).work},
+	{"memory", false, (*bench).memory},
+	{"steady", false, (*bench).steadiness},
+	{"live", false, (*bench).live},
+	{"profiles", false, (*bench).manyProfiles},
+	{"grants", false, (*bench).manyGrants},
+	{"receipts", false, (*bench).receipts},
 }
 
 func partNames() []string {
@@ -115,7 +122,8 @@ func (b *bench) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.report.add(list, rounds, noisy)
+	b.report.rounds = rounds
+	b.report.Races = append(b.report.Races, newRace(command, list, rounds, noisy, b.size))
 	b.report.Sync = diskOf(append(before, after...))
 	return nil
 }

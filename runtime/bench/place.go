@@ -43,6 +43,11 @@ func newPlace(dir, programs string, b *bundle) (p place, err error) {
 	if p.strangers, err = newSite(dir, programs, ""); err != nil {
 		return p, err
 	}
+	for name, text := range workProfiles {
+		if err = p.site.profile(name, text); err != nil {
+			return p, err
+		}
+	}
 	for n := range strangerProfiles {
 		// what the root holds differs, and what the limits are
 		text := fmt.Sprintf("extends = \"default\"\n[limits]\nmemory = \"%dK\"\ntmp = \"%dK\"\nopen_files = %d\n", 200_000+4*n, 32_000+4*n, 100+n%100)

@@ -54,7 +54,6 @@ per_session = 1024
 per_skill = 1024
 rate = 1000000
 skill_rate = 1000000
-keep = "10s"
 [approvals]
 burst = 1000000
 pending = 1000
