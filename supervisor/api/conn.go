@@ -26,6 +26,7 @@ type conn struct {
 	raw     syscall.RawConn
 	opener  Peer
 	pidfd   int // of the opener, or -1
+	cgroup  int // the opener's, see openCgroup, or -1
 
 	ctx context.Context // ends with the connection
 	end context.CancelCauseFunc
@@ -46,7 +47,7 @@ type conn struct {
 }
 
 func newConn(v *service, socket *net.UnixConn) (*conn, error) {
-	c := &conn{service: v, socket: socket, pidfd: -1, ids: make(map[string]bool)}
+	c := &conn{service: v, socket: socket, pidfd: -1, cgroup: -1, ids: make(map[string]bool)}
 	c.changed = sync.NewCond(&c.mu)
 	var err, inner error
 	if c.raw, err = socket.SyscallConn(); err != nil {
@@ -60,6 +61,7 @@ func newConn(v *service, socket *net.UnixConn) (*conn, error) {
 	if err = errors.Join(err, inner); err != nil {
 		return nil, err
 	}
+	c.cgroup = openCgroup(c.opener.PID, c.pidfd)
 	c.admitted = c.opener
 	c.ctx, c.end = context.WithCancelCause(v.ctx)
 	return c, nil
@@ -69,8 +71,10 @@ func newConn(v *service, socket *net.UnixConn) (*conn, error) {
 func (c *conn) close() {
 	c.end(errGone)
 	c.socket.Close()
-	if c.pidfd >= 0 {
-		unix.Close(c.pidfd)
+	for _, fd := range []int{c.pidfd, c.cgroup} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 	}
 }
 
@@ -205,6 +209,12 @@ func (c *conn) received(n int, oob []byte, flags int) error {
 // is as sure as the number is.
 func (c *conn) sender(from sender, pidfd int) *Peer {
 	p := &Peer{UID: from.Uid, GID: from.Gid, PID: from.Pid}
+	if from.Pid == c.opener.PID && c.cgroup >= 0 {
+		// That the opener lives after it was read says that the number is still its.
+		if p.Cgroup = readCgroup(c.cgroup, c.pidfd, c.opener.Cgroup); p.Cgroup != "" {
+			return p
+		}
+	}
 	if pidfd < 0 && from.Pid == c.opener.PID {
 		pidfd = c.pidfd
 	} else if pidfd < 0 {

@@ -6,8 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,17 +50,51 @@ func peerOf(fd int) (Peer, int, error) {
 // has or had this number, has not ended after it was read; then the number
 // was that process's all the time.
 func cgroupOf(pid int32, pidfd int) string {
+	fd := openCgroup(pid, pidfd)
+	if fd < 0 {
+		return ""
+	}
+	defer unix.Close(fd)
+	return readCgroup(fd, pidfd, "")
+}
+
+// openCgroup opens /proc/PID/cgroup, or gives -1. The descriptor is of the
+// process that has the number now, whoever has it later (proc(5)).
+func openCgroup(pid int32, pidfd int) int {
 	if pidfd < 0 || pid <= 0 {
-		return ""
+		return -1
 	}
-	f, err := os.Open(fmt.Sprintf("/proc/%d/cgroup", pid))
+	fd, err := unix.Open("/proc/"+strconv.Itoa(int(pid))+"/cgroup", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return ""
+		return -1
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxCgroup+1))
-	if err != nil || len(text) > maxCgroup || !alive(pidfd) {
+	return fd
+}
+
+// readCgroup reads what openCgroup opened as it is now. before is what it was
+// the last time.
+func readCgroup(fd, pidfd int, before string) string {
+	text := make([]byte, 0, 2048)
+	for {
+		if len(text) == cap(text) {
+			text = slices.Grow(text, len(text))
+		}
+		n, err := unix.Pread(fd, text[len(text):cap(text)], int64(len(text)))
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil || len(text)+n > maxCgroup:
+			return ""
+		}
+		if text = text[:len(text)+n]; n == 0 {
+			break
+		}
+	}
+	switch {
+	case !alive(pidfd):
 		return ""
+	case string(text) == before:
+		return before
 	}
 	return string(text)
 }

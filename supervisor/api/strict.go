@@ -3,6 +3,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/clawsup/clawsup/supervisor/raw"
@@ -34,7 +36,7 @@ func exact(text []byte, t reflect.Type) error {
 		return errors.New("it is no JSON")
 	}
 	s := scanner{text: text}
-	return s.value(t, 1, "")
+	return s.value(t, 1, nil)
 }
 
 // misfit is what is wrong with JSON that is exact, but not for its type.
@@ -50,28 +52,49 @@ type scanner struct {
 
 // space moves to the next byte that is none.
 func (s *scanner) space() {
-	for s.at < len(s.text) && strings.IndexByte(" \t\r\n", s.text[s.at]) >= 0 {
-		s.at++
+	for s.at < len(s.text) {
+		switch s.text[s.at] {
+		case ' ', '\t', '\r', '\n':
+			s.at++
+		default:
+			return
+		}
 	}
 }
 
+// place is where a value is, for a message: spelled only when there is one.
+type place struct {
+	in  *place // nil: the whole
+	key []byte // of an object; nil: an element of a list
+}
+
+func (p *place) String() string {
+	switch {
+	case p == nil:
+		return ""
+	case p.key == nil:
+		return p.in.String() + "[]"
+	}
+	return at(p.in.String(), string(p.key))
+}
+
 // value walks over the value that begins here; depth is what it would have
-// as a container, path where it is.
-func (s *scanner) value(t reflect.Type, depth int, path string) error {
+// as a container.
+func (s *scanner) value(t reflect.Type, depth int, where *place) error {
 	s.space()
 	if s.text[s.at] == 'n' && t != nil {
-		return misfit(orWhole(path) + " is null; leave out what has no value")
+		return misfit(orWhole(where.String()) + " is null; leave out what has no value")
 	}
-	t = plain(t)
 	switch s.text[s.at] {
 	case '{', '[':
 		if depth > maxDepth {
 			return fmt.Errorf("it is nested deeper than %d", maxDepth)
 		}
+		form := formOf(t)
 		if s.text[s.at] == '{' {
-			return s.object(t, depth, path)
+			return s.object(form, depth, where)
 		}
-		return s.list(t, depth, path)
+		return s.list(form, depth, where)
 	case '"':
 		_, err := s.str()
 		return err
@@ -82,15 +105,40 @@ func (s *scanner) value(t reflect.Type, depth int, path string) error {
 	return nil
 }
 
-func (s *scanner) object(t reflect.Type, depth int, path string) error {
-	var fields map[string]reflect.Type
-	var elem reflect.Type
-	if t != nil && t.Kind() == reflect.Struct {
-		fields = fieldsOf(t)
-	} else if t != nil && t.Kind() == reflect.Map {
-		elem = t.Elem()
+// few is how many keys are compared one by one before they are put in a map.
+const few = 24
+
+// keys are those of one object so far.
+type keys struct {
+	list [][]byte
+	set  map[string]bool // nil: there are few
+}
+
+// twice says whether a key was there before, and keeps it.
+func (k *keys) twice(key []byte) bool {
+	if k.set != nil {
+		if k.set[string(key)] {
+			return true
+		}
+		k.set[string(key)] = true
+		return false
 	}
-	seen := make(map[string]bool)
+	for _, other := range k.list {
+		if bytes.Equal(other, key) {
+			return true
+		}
+	}
+	if k.list = append(k.list, key); len(k.list) > few {
+		k.set = make(map[string]bool, 2*few)
+		for _, other := range k.list {
+			k.set[string(other)] = true
+		}
+	}
+	return false
+}
+
+func (s *scanner) object(f *form, depth int, where *place) error {
+	var seen keys
 	for s.at++; ; s.at++ {
 		s.space()
 		if s.text[s.at] == '}' { // only of an empty object
@@ -101,20 +149,20 @@ func (s *scanner) object(t reflect.Type, depth int, path string) error {
 		if err != nil {
 			return err
 		}
-		if seen[key] {
-			return fmt.Errorf("%s is there twice", at(path, key))
+		here := place{where, key}
+		if seen.twice(key) {
+			return fmt.Errorf("%s is there twice", &here)
 		}
-		seen[key] = true
-		of := elem
-		if fields != nil {
+		of := f.elem
+		if f.fields != nil {
 			known := false
-			if of, known = fields[key]; !known {
-				return misfit("unknown field " + at(path, key))
+			if of, known = f.fields[string(key)]; !known {
+				return misfit("unknown field " + here.String())
 			}
 		}
 		s.space()
 		s.at++ // the colon
-		if err := s.value(of, depth+1, at(path, key)); err != nil {
+		if err := s.value(of, depth+1, &here); err != nil {
 			return err
 		}
 		s.space()
@@ -125,18 +173,15 @@ func (s *scanner) object(t reflect.Type, depth int, path string) error {
 	}
 }
 
-func (s *scanner) list(t reflect.Type, depth int, path string) error {
-	var elem reflect.Type
-	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
-		elem = t.Elem()
-	}
+func (s *scanner) list(f *form, depth int, where *place) error {
+	here := place{in: where}
 	for s.at++; ; s.at++ {
 		s.space()
 		if s.text[s.at] == ']' { // only of an empty list
 			s.at++
 			return nil
 		}
-		if err := s.value(elem, depth+1, path+"[]"); err != nil {
+		if err := s.value(f.item, depth+1, &here); err != nil {
 			return err
 		}
 		s.space()
@@ -147,8 +192,9 @@ func (s *scanner) list(t reflect.Type, depth int, path string) error {
 	}
 }
 
-// str walks over the string that begins here and gives its value.
-func (s *scanner) str() (string, error) {
+// str walks over the string that begins here and gives its value, which is
+// never nil.
+func (s *scanner) str() ([]byte, error) {
 	start, escapes := s.at, false
 	for s.at++; s.text[s.at] != '"'; s.at++ {
 		if s.text[s.at] == '\\' {
@@ -158,14 +204,14 @@ func (s *scanner) str() (string, error) {
 	}
 	s.at++
 	if !escapes {
-		return string(s.text[start+1 : s.at-1]), nil
+		return s.text[start+1 : s.at-1], nil
 	}
 	if !raw.Exact(s.text[start:s.at]) {
-		return "", errors.New("a string has half a surrogate pair")
+		return nil, errors.New("a string has half a surrogate pair")
 	}
 	var value string
 	err := json.Unmarshal(s.text[start:s.at], &value)
-	return value, err
+	return append([]byte{}, value...), err
 }
 
 // at extends a path, with what a stranger wrote made short and visible.
@@ -203,6 +249,43 @@ func plain(t reflect.Type) reflect.Type {
 		t = t.Elem()
 	}
 	return nil
+}
+
+// form is what may stand in an object or a list of some type.
+type form struct {
+	fields map[string]reflect.Type // of a struct; nil: of none
+	elem   reflect.Type            // of a map's values
+	item   reflect.Type            // of a list's elements
+}
+
+// forms are those of the types that were asked for: as many as there are
+// messages, since no type comes from a message.
+var forms sync.Map // of reflect.Type to *form
+
+// anything is the form where any key will do.
+var anything form
+
+func formOf(t reflect.Type) *form {
+	if t == nil {
+		return &anything
+	}
+	if f, ok := forms.Load(t); ok {
+		return f.(*form)
+	}
+	f := &anything
+	if p := plain(t); p != nil {
+		f = &form{}
+		switch p.Kind() {
+		case reflect.Struct:
+			f.fields = fieldsOf(p)
+		case reflect.Map:
+			f.elem = p.Elem()
+		case reflect.Slice, reflect.Array:
+			f.item = p.Elem()
+		}
+	}
+	forms.Store(t, f)
+	return f
 }
 
 // fieldsOf gives the keys of a struct with their types. Every field has its

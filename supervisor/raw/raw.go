@@ -46,6 +46,9 @@ var (
 // an escaped half of a surrogate pair, is an error: it would be changed.
 func (s *String) UnmarshalJSON(b []byte) error {
 	switch {
+	case simple(b):
+		*s = String(b[1 : len(b)-1])
+		return nil
 	case len(b) > 0 && b[0] == '"':
 		if !Exact(b) {
 			return errInexact
@@ -60,6 +63,20 @@ func (s *String) UnmarshalJSON(b []byte) error {
 		return s.object(b)
 	}
 	return errForm
+}
+
+// simple reports whether b is a JSON string of printed ASCII without an escape,
+// as most are.
+func simple(b []byte) bool {
+	if len(b) < 2 || b[0] != '"' || b[len(b)-1] != '"' {
+		return false
+	}
+	for _, c := range b[1 : len(b)-1] {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // object reads {"base64": "..."}, with this key alone, once, and to the letter.
