@@ -172,7 +172,7 @@ os.kill(os.getpid(), signal.SIGUSR1)`
 	if err != nil {
 		t.Fatal(err)
 	}
-	call.Filter = filter.Bytes()
+	spec.Filter = filter.Bytes()
 	o := runCall(t, h, spec, call, "")
 	if o.Status != Signalled || o.Signal != "SIGKILL" {
 		t.Errorf("%+v", o.Result)

@@ -152,5 +152,6 @@ func (h *Host) slotOf(lock *os.File) (*slot, error) {
 	if err := unix.Lstat(dir+".lock", &named); err != nil || named.Dev != own.Dev || named.Ino != own.Ino {
 		return nil, fmt.Errorf("%s is not the lock of a slot in %s", name, h.slotDir())
 	}
-	return &slot{number: number, lock: lock, dir: dir}, nil
+	h.mine.take(number)
+	return &slot{number: number, lock: lock, dir: dir, mine: h.mine}, nil
 }

@@ -35,7 +35,7 @@ func runParent(dir string) int {
 		fmt.Println(err)
 		return 1
 	}
-	box, err := h.Prepare(context.Background(), testSpec(t, h))
+	box, err := h.Berth(context.Background(), serviceSpec(t, h))
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -249,10 +249,10 @@ func duplicate(t *testing.T, f *os.File) *os.File {
 func TestReleaseKeepsAndCloseEnds(t *testing.T) {
 	h := testHost(t)
 	log := openLog(t, 1<<16)
-	runCall(t, h, testSpec(t, h), testCall("true"), "")
+	_ = serve(t, h, serviceSpec(t, h), serviceCall("true"), log).Close() // libcontainer's first opens what the process keeps
 	before := takeInventory(t, h)
 	serveOne := func() (*Service, []*os.File) {
-		box, err := h.Prepare(context.Background(), testSpec(t, h))
+		box, err := h.Berth(context.Background(), serviceSpec(t, h))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,7 +321,7 @@ func TestAdoptAfterTheEnd(t *testing.T) {
 	h := testHost(t)
 	log := openLog(t, 1<<16)
 	for _, with := range []bool{true, false} {
-		box, err := h.Prepare(context.Background(), testSpec(t, h))
+		box, err := h.Berth(context.Background(), serviceSpec(t, h))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -364,7 +364,7 @@ func TestAdoptRefuses(t *testing.T) {
 	h := testHost(t)
 	other := testHost(t)
 	log := openLog(t, 1<<16)
-	v := serve(t, h, testSpec(t, h), serviceCall("sleep", "600"), log)
+	v := serve(t, h, serviceSpec(t, h), serviceCall("sleep", "600"), log)
 	files := v.Files()
 	fresh := func(f *os.File) *os.File { // not the description that holds the lock
 		t.Helper()

@@ -15,14 +15,6 @@ import (
 	"github.com/clawsup/clawsup/runtime/wire"
 )
 
-// bounds are what keeps a call from going on for ever, and a service isn't.
-func (c *Call) bounds() []bound {
-	return []bound{
-		{"wall_time", int64(c.WallTime)}, {"cpu_time", int64(c.CPUTime)},
-		{"stdout", c.StdoutMax}, {"stderr", c.StderrMax},
-	}
-}
-
 type bound struct {
 	name  string
 	value int64
@@ -33,13 +25,14 @@ func (c *Call) check() error {
 	if err := c.checkTool(); err != nil {
 		return err
 	}
-	for _, b := range c.bounds()[:2] {
-		if b.value <= 0 {
-			return fmt.Errorf("%s is not set", b.name)
-		}
+	if c.WallTime <= 0 {
+		return errors.New("wall_time is not set")
 	}
 	if c.StdoutMax < 0 || c.StderrMax < 0 {
 		return errors.New("an output cap is negative")
+	}
+	if c.Socket != nil {
+		return errors.New("only a service may have a socket")
 	}
 	return nil
 }
@@ -49,12 +42,12 @@ func (c *Call) checkService() error {
 	if err := c.checkTool(); err != nil {
 		return err
 	}
-	for _, b := range c.bounds() {
+	for _, b := range []bound{{"wall_time", int64(c.WallTime)}, {"stdout", c.StdoutMax}, {"stderr", c.StderrMax}} {
 		if b.value != 0 {
 			return fmt.Errorf("a service has no %s", b.name)
 		}
 	}
-	return nil
+	return c.checkSocket()
 }
 
 // checkTool looks at what both have.
@@ -80,12 +73,7 @@ func (c *Call) checkTool() error {
 	if !path.IsAbs(c.Dir) {
 		return fmt.Errorf("working directory %q is not absolute", c.Dir)
 	}
-	for _, b := range []bound{{"file_size", c.FileSize}, {"open_files", c.OpenFiles}, {"stack", c.Stack}} {
-		if b.value <= 0 {
-			return fmt.Errorf("%s is not set", b.name)
-		}
-	}
-	return c.checkSocket()
+	return nil
 }
 
 // checkSocket refuses a Socket that isn't a connected Unix socket.
@@ -104,6 +92,25 @@ func (c *Call) checkSocket() error {
 	})
 }
 
+// checkBox refuses a box for a call that can't be, or has no end.
+func (h *Host) checkBox(spec *Spec) error {
+	if spec.Network != NetworkNone {
+		return errors.New("only a service can be in the host's network")
+	}
+	if spec.CPUTime <= 0 {
+		return errors.New("cpu_time is not set")
+	}
+	return h.check(spec)
+}
+
+// checkBerth refuses one for a service that can't be, or has an end.
+func (h *Host) checkBerth(spec *Spec) error {
+	if spec.CPUTime != 0 {
+		return errors.New("a service has no cpu_time")
+	}
+	return h.check(spec)
+}
+
 // check refuses a box that contradicts itself.
 func (h *Host) check(spec *Spec) error {
 	host, isolated := spec.Network == NetworkHost, spec.Layers.Enforce.Has(layer.Network)
@@ -112,6 +119,14 @@ func (h *Host) check(spec *Spec) error {
 	}
 	if host == isolated {
 		return errors.New("the plan of the layers is for another network than the box's: see layer.HostNetwork")
+	}
+	if spec.Layers.Enforce.Has(layer.Seccomp) && len(spec.Filter) == 0 {
+		return errors.New("the plan enforces seccomp and the box has no filter")
+	}
+	for _, b := range []bound{{"file_size", spec.FileSize}, {"open_files", spec.OpenFiles}, {"stack", spec.Stack}} {
+		if b.value <= 0 {
+			return fmt.Errorf("%s is not set", b.name)
+		}
 	}
 	t := spec.Tool
 	if t == nil {

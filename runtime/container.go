@@ -25,7 +25,7 @@ var shownProc = map[string]bool{
 	"sys": true, "sysvipc": true,
 }
 
-// maskedProc lists what of the host's /proc a box must not see.
+// maskedProc lists what of the host's /proc a box must not see, by names in it.
 func maskedProc() ([]string, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -34,18 +34,35 @@ func maskedProc() ([]string, error) {
 	var masked []string
 	for _, e := range entries {
 		if name := e.Name(); !shownProc[name] && (name[0] < '0' || name[0] > '9') {
-			masked = append(masked, "/proc/"+name)
+			masked = append(masked, name)
 		}
 	}
 	return masked, nil
 }
 
 // readonlyProc is what is shown and has files that root could write.
-var readonlyProc = []string{"/proc/sys"}
+var readonlyProc = []string{"sys"}
+
+// procOptions are those of the box's /proc.
+func procOptions(spec *Spec) string {
+	if spec.ProcPids {
+		return "hidepid=invisible,subset=pid"
+	}
+	return "hidepid=invisible"
+}
+
+// inProc gives the paths of names in /proc.
+func inProc(names []string) []string {
+	paths := make([]string, len(names))
+	for i, name := range names {
+		paths[i] = "/proc/" + name
+	}
+	return paths
+}
 
 // containerConfig is what libcontainer is told. The mounts are made already;
 // left to it are those that need the box's own namespaces.
-func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
+func (s *Berth) containerConfig(spec *Spec) *configs.Config {
 	id := func(n int) int64 { return int64(s.host.hostID(s.slot, n)) }
 	maps := func(box, host int) []configs.IDMap {
 		return []configs.IDMap{
@@ -53,7 +70,7 @@ func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
 			{ContainerID: int64(box), HostID: int64(host), Size: 1},
 		}
 	}
-	tool := s.tool(spec)
+	tool := s.host.tool(spec, s.slot)
 	on := spec.Layers.Enforce
 	namespaces := configs.Namespaces{
 		{Type: configs.NEWUSER}, {Type: configs.NEWNS}, {Type: configs.NEWPID},
@@ -77,11 +94,10 @@ func (s *Sandbox) containerConfig(spec *Spec) *configs.Config {
 	proc := &configs.Mount{
 		Device: "proc", Source: "proc", Destination: "/proc",
 		Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC,
-		Data:  "hidepid=invisible",
+		Data:  procOptions(spec),
 	}
-	mask, readonly := s.host.maskedProc, readonlyProc
+	mask, readonly := inProc(s.host.maskedProc), inProc(readonlyProc)
 	if spec.ProcPids {
-		proc.Data += ",subset=pid"
 		mask, readonly = nil, nil
 	}
 	return &configs.Config{

@@ -18,6 +18,7 @@ import (
 
 	"github.com/clawsup/clawsup/runtime/cgroup"
 	"github.com/clawsup/clawsup/runtime/layer"
+	"github.com/clawsup/clawsup/runtime/wire"
 )
 
 // Config is what a host's sandboxes have in common.
@@ -49,7 +50,10 @@ type Host struct {
 	parent *cgroup.Parent
 	mark   string // of this RunDir, in the names of its boxes' groups
 
-	maskedProc []string // files of /proc that no box shows
+	mine *numbers // slots that this process holds
+
+	maskedProc []string  // files of /proc that no box shows
+	withheld   wire.Text // tests: what Landlock has no rule for
 
 	Layers layer.Host // what the kernel offers
 }
@@ -57,15 +61,18 @@ type Host struct {
 // Open probes the host, removes what a killed process left behind, and opens
 // the parent group. The caller is root.
 func Open(ctx context.Context, config Config) (*Host, error) {
-	if err := CheckProgram(config.Init); err != nil {
-		return nil, failed(StepSpec, err)
+	h := &Host{mine: &numbers{held: map[int]bool{}}, config: config, mark: mark(config.RunDir)}
+	for _, program := range []string{config.Init, h.templateProgram()} {
+		if err := CheckProgram(program); err != nil {
+			return nil, failed(StepSpec, err)
+		}
 	}
 	groups, err := cgroup.Detect()
 	if err != nil {
 		return nil, failed(StepCgroup, err)
 	}
 	go groups.Warm() // the first box is some ten milliseconds away
-	h := &Host{config: config, groups: groups, Layers: layer.Probe(groups), mark: mark(config.RunDir)}
+	h.groups, h.Layers = groups, layer.Probe(groups)
 	if h.maskedProc, err = maskedProc(); err != nil {
 		return nil, failed(StepMount, err)
 	}

@@ -101,8 +101,9 @@ func TestProcessorShareHolds(t *testing.T) {
 func TestCPUTimeEndsTheCall(t *testing.T) {
 	h := testHost(t)
 	call := testCall("sh", "-c", "while :; do :; done")
-	call.CPUTime = 300 * time.Millisecond
-	o := runCall(t, h, testSpec(t, h), call, "")
+	spec := testSpec(t, h)
+	spec.CPUTime = 300 * time.Millisecond
+	o := runCall(t, h, spec, call, "")
 	if o.Status != TimedOut || !strings.Contains(o.Message, "cpu_time") {
 		t.Errorf("%v %s", o.Status, o.Message)
 	}
@@ -112,8 +113,9 @@ func TestCPUTimeEndsTheCall(t *testing.T) {
 func TestSleepUsesNoCPUTime(t *testing.T) {
 	h := testHost(t)
 	call := testCall("sleep", "0.8")
-	call.CPUTime = 400 * time.Millisecond
-	if o := runCall(t, h, testSpec(t, h), call, ""); o.Status != Exited {
+	spec := testSpec(t, h)
+	spec.CPUTime = 400 * time.Millisecond
+	if o := runCall(t, h, spec, call, ""); o.Status != Exited {
 		t.Errorf("%v %s", o.Status, o.Message)
 	}
 }
@@ -214,8 +216,9 @@ func TestDiskQuota(t *testing.T) {
 func TestFileSizeLimit(t *testing.T) {
 	h := testHost(t)
 	call := probeCall("fill", "/tmp/f", "3")
-	call.FileSize = 2 << 20
-	o := runCall(t, h, probeSpec(t, h), call, "")
+	spec := probeSpec(t, h)
+	spec.FileSize = 2 << 20
+	o := runCall(t, h, spec, call, "")
 	if o.out != "refused EFBIG\n" && o.Signal != "SIGXFSZ" {
 		t.Errorf("%+v %q", o.Result, o.out)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/clawsup/clawsup/runtime/layer"
+	"github.com/clawsup/clawsup/runtime/programs"
 	"github.com/clawsup/clawsup/runtime/rootfs"
 	"github.com/clawsup/clawsup/runtime/seccomp"
 )
@@ -57,29 +57,14 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "clawsup-test-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	_ = os.Chmod(dir, 0o755)
-	initProgram = os.Getenv("CLAWSUP_INIT")
-	if initProgram == "" && os.Getenv("CLAWSUP_VM") != "" { // no toolchain there; it was built from this tree
-		initProgram, err = exec.LookPath("clawsup-init")
+	if initProgram = os.Getenv("CLAWSUP_INIT"); initProgram == "" {
+		dir, err := programs.Directory(programs.Box...)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-	}
-	if initProgram == "" {
+		defer os.RemoveAll(dir)
 		initProgram = filepath.Join(dir, "clawsup-init")
-		build := exec.Command("go", "build", "-o", initProgram, "../cmd/clawsup-init")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build clawsup-init: %v\n%s", err, out)
-			return 1
-		}
 	}
 	if err := compileFilters(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -153,7 +138,9 @@ func testSpec(t testing.TB, h *Host, without ...layer.Layer) Spec {
 			{Target: rootfs.ShmDir, Size: 4 << 20, Files: 64},
 			{Target: rootfs.WorkspaceDir, Size: 16 << 20, Files: 1024, Exec: true},
 		},
-		Group: Group{Memory: 128 << 20, Pids: 64, CPU: 1, DiskRead: 1 << 30, DiskWrite: 1 << 30},
+		Group:   Group{Memory: 128 << 20, Pids: 64, CPU: 1, DiskRead: 1 << 30, DiskWrite: 1 << 30},
+		Filter:  testFilter,
+		CPUTime: time.Minute, FileSize: 1 << 30, OpenFiles: 256, Stack: 8 << 20,
 	}
 }
 
@@ -161,11 +148,9 @@ func testSpec(t testing.TB, h *Host, without ...layer.Layer) Spec {
 func testCall(argv ...string) Call {
 	return Call{
 		Argv: argv, Dir: rootfs.WorkspaceDir,
-		Env:      []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8"},
-		Filter:   testFilter,
-		WallTime: time.Minute, CPUTime: time.Minute,
+		Env:       []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8"},
+		WallTime:  time.Minute,
 		StdoutMax: 1 << 20, StderrMax: 1 << 20,
-		FileSize: 1 << 30, OpenFiles: 256, Stack: 8 << 20,
 	}
 }
 

@@ -7,12 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	goruntime "runtime"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/opencontainers/runc/libcontainer"
 	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/runtime/cgroup"
@@ -24,8 +21,8 @@ import (
 // Hostname is every box's name for itself.
 const Hostname = "box"
 
-// prepareLimit bounds preparation. It takes some ten milliseconds; a host
-// that needs this long is in trouble.
+// prepareLimit bounds preparation. It takes some milliseconds; a host that
+// needs this long is in trouble.
 const prepareLimit = 30 * time.Second
 
 // endLimit bounds the end of a box: that everything in it is dead once it was
@@ -35,53 +32,67 @@ const endLimit = 10 * time.Second
 
 // Sandbox is a prepared box. Run it once, or not at all, then Close it.
 type Sandbox struct {
-	host      *Host
-	slot      *slot
-	leaf      *cgroup.Leaf
-	container *libcontainer.Container
-	process   *libcontainer.Process
-	conn      *wire.Conn
-	diagnosis *diagnosis
-	plan      layer.Plan
-	rules     []wire.Rule
-	measure   []string
-	cores     float64 // the most CPU time per wall time that the box can use
-	pids      int64   // as Group.Pids
-	took      time.Duration
-	used      bool
-	done      bool // clawsup-init has reported its last event
-	closed    bool
+	host   *Host
+	key    Key
+	slot   *slot
+	leaf   *cgroup.Leaf
+	conn   *conn
+	init   *pidfd // PID 1 of the box
+	plan   layer.Plan
+	spec   *Spec
+	took   time.Duration
+	used   bool
+	done   bool // PID 1 has said its last word
+	closed bool
 }
 
-// Prepare makes a box in which clawsup-init waits for a call. The error is
-// an *Error, and then nothing of the box is left.
+// Prepare makes a template for one box, and the box.
 func (h *Host) Prepare(ctx context.Context, spec Spec) (*Sandbox, error) {
+	begin := time.Now()
+	t, err := h.Template(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	s, err := t.Prepare(ctx, spec)
+	if err := errors.Join(err, t.Close()); err != nil {
+		if s != nil {
+			err = errors.Join(err, s.Close())
+		}
+		return nil, err
+	}
+	s.took = time.Since(begin)
+	return s, nil
+}
+
+// Prepare makes a box that waits for a call. The spec's TemplateKey is the
+// template's. The error is an *Error, and then nothing of the box is left.
+func (t *Template) Prepare(ctx context.Context, spec Spec) (*Sandbox, error) {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
-	s := &Sandbox{host: h, plan: spec.Layers, pids: spec.Group.Pids, cores: float64(goruntime.NumCPU())}
-	if spec.Layers.Enforce.Has(layer.CgroupCPU) {
-		s.cores = spec.Group.CPU
+	shared, own, err := treeOf(&spec).Split()
+	if err != nil {
+		return nil, failed(StepMount, err)
 	}
-	steps := []struct {
+	if spec.templateKey(shared, own) != t.key {
+		return nil, failed(StepSpec, errors.New("the template is for other boxes"))
+	}
+	s := &Sandbox{host: t.host, key: spec.key(t.key, own), plan: spec.Layers, spec: &spec}
+	for _, st := range []struct {
 		step Step
-		do   func(context.Context, *Spec) error
+		do   func() error
 	}{
-		{StepSpec, func(_ context.Context, spec *Spec) error { return h.check(spec) }},
-		{StepSlot, s.takeSlot},
-		{StepCgroup, s.makeGroup},
-		{StepContainer, s.makeContainer},
-		{StepInit, s.greet},
+		{StepSpec, func() error { return t.host.checkBox(&spec) }},
+		{StepSlot, func() error { return s.takeSlot(ctx) }},
+		{StepCgroup, func() error { return s.makeGroup(ctx, t) }},
+		{StepContainer, func() error { return s.clone(ctx, t, own) }},
+		{StepInit, func() error { return s.greet(ctx) }},
 		{StepCgroup, s.limitCPU},
-	}
-	for _, st := range steps {
-		if err := st.do(ctx, &spec); err != nil {
+	} {
+		if err := st.do(); err != nil {
 			var e *Error
 			if !errors.As(err, &e) {
 				e = failed(st.step, err)
-			}
-			if said := s.diagnosis.said(); said != "" {
-				e = failed(e.Step, fmt.Errorf("%w; %s", e.Err, said))
 			}
 			return nil, errors.Join(e, s.Close())
 		}
@@ -90,190 +101,156 @@ func (h *Host) Prepare(ctx context.Context, spec Spec) (*Sandbox, error) {
 	return s, nil
 }
 
-func (s *Sandbox) takeSlot(ctx context.Context, _ *Spec) error {
+func (s *Sandbox) takeSlot(ctx context.Context) error {
 	var err error
-	if s.slot, err = s.host.claim(ctx); err != nil {
-		return err
-	}
-	return os.Mkdir(s.slot.dir, 0o711)
-}
-
-// makeGroup makes the leaf with what the plan enforces of the limits, but for
-// the processor's.
-func (s *Sandbox) makeGroup(_ context.Context, spec *Spec) error {
-	var l cgroup.Limits
-	g, on := spec.Group, spec.Layers.Enforce
-	if on.Has(layer.CgroupMemory) {
-		l.Memory = g.Memory
-		l.NoSwap = on.Has(layer.CgroupSwap)
-	}
-	if on.Has(layer.CgroupPids) {
-		l.Pids = g.Pids
-	}
-	if on.Has(layer.CgroupIO) {
-		l.ReadBps, l.WriteBps = g.DiskRead, g.DiskWrite
-		devices, err := s.devices(spec)
-		if err != nil {
-			return err
-		}
-		if l.Devices = devices; devices == nil {
-			l.ReadBps, l.WriteBps = 0, 0
-			s.note(layer.CgroupIO, "no block device behind the box's files")
-		}
-	}
-	var err error
-	s.leaf, err = s.host.parent.Create(s.host.leafName(s.slot.number), l)
+	s.slot, err = s.host.claim(ctx)
 	return err
 }
 
-// devices are the block devices behind everything that the box can read.
-func (s *Sandbox) devices(spec *Spec) ([]cgroup.Device, error) {
-	paths := []string{"/usr"}
-	if spec.Rootfs != "" {
-		paths = []string{spec.Rootfs}
+func (s *Sandbox) makeGroup(ctx context.Context, t *Template) error {
+	t.mu.Lock()
+	devices, err := t.devices.all(s.spec)
+	t.mu.Unlock()
+	if err != nil {
+		return err
 	}
-	paths = append(paths, spec.Read...)
-	for _, b := range spec.Binds {
-		paths = append(paths, b.Source)
+	if s.plan.Enforce.Has(layer.CgroupIO) && devices == nil {
+		s.note(layer.CgroupIO, noDevice)
 	}
-	var all []cgroup.Device
-	seen := map[cgroup.Device]bool{}
-	for _, p := range paths {
-		devices, err := cgroup.DevicesBehind(p)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // the mount will say so
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range devices {
-			if !seen[d] {
-				seen[d] = true
-				all = append(all, d)
-			}
-		}
+	if s.leaf, err = s.host.makeLeaf(ctx, s.slot, s.spec.limits(devices)); err != nil {
+		return err
 	}
-	return all, nil
+	return s.leaf.RestrictDevices()
 }
 
 // note adds to what the result says of a layer.
 func (s *Sandbox) note(l layer.Layer, detail string) {
-	s.report(layer.Report{Layer: l, State: s.plan.Reports[l].State, Detail: detail})
-}
-
-// report replaces what the result says of a layer.
-func (s *Sandbox) report(r layer.Report) {
 	s.plan.Reports = slices.Clone(s.plan.Reports)
-	s.plan.Reports[r.Layer] = r
+	s.plan.Reports[l] = layer.Report{Layer: l, State: s.plan.Reports[l].State, Detail: detail}
 }
 
-// makeContainer builds the root and has libcontainer start clawsup-init in
-// it, all on one thread that has a mount namespace of its own and ends with
-// this function.
-func (s *Sandbox) makeContainer(_ context.Context, spec *Spec) error {
-	ours, theirs, err := wire.Pair()
+// clone orders the box from the template, with everything that is its own.
+func (s *Sandbox) clone(ctx context.Context, t *Template, own []rootfs.Own) (err error) {
+	tool := s.host.tool(s.spec, s.slot)
+	order := wire.BoxOrder{Root: s.host.hostID(s.slot, 0), UID: tool.UID, GID: tool.GID}
+	var fds []int
+	var files []*os.File
+	defer func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}()
+	add := func(f *os.File) (err error) {
+		files = append(files, f)
+		fds, err = appendFD(fds, f)
+		return err
+	}
+	var theirs *os.File
+	if s.conn, theirs, err = newConn(); err != nil {
+		return err
+	}
+	if err := add(theirs); err != nil {
+		return err
+	}
+	tasks, unified, err := s.leaf.Entrance()
+	if err != nil {
+		return failed(StepCgroup, err)
+	}
+	if unified != nil {
+		order.Unified = true
+		tasks = append([]*os.File{unified}, tasks...)
+	}
+	order.Groups = len(tasks)
+	for _, f := range tasks {
+		if err := add(f); err != nil {
+			return err
+		}
+	}
+	for i := range own {
+		o := &own[i]
+		for _, dir := range o.Make {
+			order.Places = append(order.Places, wire.Place{Kind: wire.PlaceDirectory, Target: dir})
+		}
+		p := wire.Place{Kind: wire.PlaceTmpfs, Target: o.Target, Loose: o.Loose}
+		if o.Tmpfs != nil {
+			p.Flags, p.Options = o.Tmpfs.Mount(tool.UID, tool.GID)
+		} else {
+			p.Kind = wire.PlaceTree
+			tree, err := o.Bind.Detach()
+			if err != nil {
+				return failed(StepMount, err)
+			}
+			if err := add(os.NewFile(uintptr(tree), o.Target)); err != nil {
+				return err
+			}
+			if w := o.Bind.Owner; w != nil {
+				p.Mapped, p.UID, p.GID = true, uint64(w.UID), uint64(w.GID)
+			}
+		}
+		order.Places = append(order.Places, p)
+	}
+	if len(order.Places) > wire.MaxPlaces || len(fds) > wire.MaxFDs {
+		return failed(StepSpec, fmt.Errorf("a box has %d places of its own; the limit is %d", len(order.Places), wire.MaxPlaces))
+	}
+	_, fd, err := t.ask(ctx, order.Encode(), fds...)
 	if err != nil {
 		return err
 	}
-	s.conn = wire.NewConn(ours)
-	control := os.NewFile(uintptr(theirs), "control")
-	defer control.Close()
-	s.diagnosis, err = newDiagnosis()
-	if err != nil {
-		return err
-	}
-	tree := s.tree(spec)
-	s.rules = tree.Rules()
-	for _, t := range tree.Tmpfs {
-		s.measure = append(s.measure, t.Target)
-	}
-	err = onOwnThread(func() error { return s.start(tree, spec, control) })
-	s.diagnosis.closeWriter()
+	s.init, err = newPidfd(fd)
 	return err
 }
 
-// onOwnThread runs f on a thread that ends with it, so that f may change what
-// belongs to a thread.
-func onOwnThread(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		goruntime.LockOSThread() // never unlocked, hence the thread ends
-		done <- f()
-	}()
-	return <-done
-}
-
-func (s *Sandbox) start(tree *rootfs.Tree, spec *Spec, control *os.File) error {
-	if err := rootfs.Isolate(); err != nil {
-		return failed(StepMount, err)
-	}
-	if err := tree.Build(s.host.stageDir()); err != nil {
-		return failed(StepMount, err)
-	}
-	var err error
-	s.container, err = libcontainer.Create(s.slot.dir, "container", s.containerConfig(spec))
-	if err != nil {
-		return err
-	}
-	process := &libcontainer.Process{
-		Init:       true,
-		Args:       []string{rootfs.InitPath},
-		Env:        []string{"GOMAXPROCS=2", "GOGC=off"},
-		Cwd:        "/",
-		ExtraFiles: []*os.File{control}, // becomes wire.ControlFD
-		Stderr:     s.diagnosis.writer,
-	}
-	if err := s.container.Run(process); err != nil {
-		return err
-	}
-	s.process = process
-	return nil
-}
-
-// tool is who the tool is on the host.
-func (s *Sandbox) tool(spec *Spec) Identity {
-	if spec.Tool != nil {
-		return *spec.Tool
-	}
-	return Identity{s.host.hostID(s.slot, ToolUID), s.host.hostID(s.slot, ToolGID)}
-}
-
-// tree is the file system that the spec describes.
-func (s *Sandbox) tree(spec *Spec) *rootfs.Tree {
-	root, tool := s.host.hostID(s.slot, 0), s.tool(spec)
-	return &rootfs.Tree{
-		Rootfs: spec.Rootfs, Read: spec.Read, Binds: spec.Binds, Tmpfs: spec.Tmpfs,
-		Init: s.host.config.Init, Hostname: Hostname, HostNetwork: spec.Network == NetworkHost,
-		InitUID: root, InitGID: root, ToolUID: tool.UID, ToolGID: tool.GID,
-	}
-}
-
-// greet waits for clawsup-init's first word.
-func (s *Sandbox) greet(ctx context.Context, _ *Spec) error {
-	// A shutdown of the socket is what wakes the reader when time is up.
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.Shutdown() })
-	var hello wire.Hello
-	err := s.conn.Receive(&hello)
-	if !stop() { // the socket is shut, also if the word had just come
-		err = ctx.Err()
-	}
-	if err != nil {
-		return fmt.Errorf("clawsup-init did not report: %w", err)
-	}
-	if hello.Protocol != wire.Protocol {
-		return fmt.Errorf("clawsup-init speaks version %d and clawsup %d: install both from one build", hello.Protocol, wire.Protocol)
+// greet waits for the box's first word.
+func (s *Sandbox) greet(ctx context.Context) error {
+	e, err := s.conn.receive(ctx)
+	switch {
+	case err != nil:
+		if stats, broken := s.leaf.Stats(); broken == nil && stats.OOMKills > 0 {
+			err = fmt.Errorf("its memory limit of %d bytes is not enough to begin with", s.spec.Group.Memory)
+		}
+		return fmt.Errorf("the box did not report: %w", err)
+	case e.Failure != nil:
+		return failed(e.Failure.Step, s.explain(e.Failure, nil))
+	case e.Outcome != nil:
+		return wire.ErrFrame
 	}
 	return nil
+}
+
+// explain says what a failure in the box means.
+func (s *Sandbox) explain(f *wire.BoxFailure, any []string) error {
+	if f.Step != StepMount {
+		return f.Explain(any)
+	}
+	for i := range s.spec.Binds {
+		if b := &s.spec.Binds[i]; b.Target == f.Text && b.Owner != nil {
+			return &rootfs.Error{Target: b.Target, Err: fmt.Errorf("%s: %w", b.Source, rootfs.ExplainMapping(f.Errno))}
+		}
+	}
+	err := error(f.Errno)
+	switch f.Errno {
+	case unix.ELOOP:
+		err = errors.New("a symbolic link is on the way to where it is to be shown")
+	case unix.ENOENT:
+		err = errors.New("there is no such place in what is shown there, and none is made: make it on the host")
+	}
+	return &rootfs.Error{Target: f.Text, Err: err}
 }
 
 // limitCPU comes last: what prepares the box is trusted and short, and under
 // the tool's share it would wait for most of a period.
-func (s *Sandbox) limitCPU(_ context.Context, spec *Spec) error {
-	if !spec.Layers.Enforce.Has(layer.CgroupCPU) {
+func (s *Sandbox) limitCPU() error {
+	if !s.spec.Layers.Enforce.Has(layer.CgroupCPU) {
 		return nil
 	}
-	return s.leaf.Limit(cgroup.Limits{CPU: spec.Group.CPU})
+	return s.leaf.Limit(cgroup.Limits{CPU: s.spec.Group.CPU})
 }
+
+// Key is what the box is good for.
+func (s *Sandbox) Key() Key { return s.key }
+
+// Waiting tells whether the box can be given its call.
+func (s *Sandbox) Waiting() bool { return !s.used && !s.closed && !s.init.ended() }
 
 // Close ends what is left of the box and removes it, or gives up after ten
 // seconds. It returns an *Error when something stays behind; then the slot's
@@ -289,32 +266,33 @@ func (s *Sandbox) Close() error {
 	var errs []error
 	var left error // why the group is still there
 	if s.conn != nil {
-		// An init that has said its last word is ending by itself, and an
-		// empty group is cheaper to kill than a dying one.
-		if s.done {
-			s.conn.AwaitEnd(100 * time.Millisecond)
-		}
 		errs = append(errs, s.conn.Close())
+	}
+	if s.init != nil {
+		// The end of PID 1 is the end of all that is in its pid namespace. One
+		// that has said its last word is ending by itself. What a throttled disk
+		// holds up, the group's Kill sets free.
+		if !s.done {
+			errs = append(errs, s.init.kill())
+		}
+		s.init.awaitFor(exitPause)
 	}
 	if s.leaf != nil {
 		left = s.leaf.Kill(ctx)
 	}
-	if s.process != nil {
-		errs = append(errs, reap(ctx, s.process))
-	}
-	if s.container != nil && left == nil { // it would wait for each of the group's directories
-		errs = append(errs, s.container.Destroy())
+	if s.init != nil {
+		if err := s.init.await(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("the box does not end: %w", err))
+		}
+		errs = append(errs, s.init.Close())
 	}
 	if s.leaf != nil && left == nil {
 		left = s.leaf.Delete()
 	}
 	errs = append(errs, left)
-	if s.diagnosis != nil {
-		errs = append(errs, s.diagnosis.close())
-	}
 	if s.slot != nil {
 		if left == nil {
-			errs = append(errs, os.RemoveAll(s.slot.dir))
+			errs = append(errs, os.Remove(s.slot.dir))
 		}
 		errs = append(errs, s.slot.release())
 	}
@@ -323,6 +301,10 @@ func (s *Sandbox) Close() error {
 	}
 	return nil
 }
+
+// exitPause is how long a killed box may take to end before its group's limits
+// are looked at: with none of them in the way it is less than a millisecond.
+const exitPause = 50 * time.Millisecond
 
 // Freeze has every process of the box stand still, until Close or the end of
 // its call kills them. It may be called while Run is running, and at any time
@@ -337,57 +319,4 @@ func freeze(ctx context.Context, leaf *cgroup.Leaf) error {
 		return nil
 	}
 	return failed(StepCgroup, err)
-}
-
-// reap waits for clawsup-init, which was killed, so that it is no zombie. How
-// it ended was reported, or does not matter any more.
-func reap(ctx context.Context, process *libcontainer.Process) error {
-	ended := make(chan struct{})
-	go func() {
-		_, _ = process.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("clawsup-init does not end: %w", ctx.Err())
-	}
-}
-
-// diagnosis is where clawsup-init's standard error goes: nothing, unless it
-// can't do its work.
-type diagnosis struct {
-	reader, writer *os.File
-}
-
-func newDiagnosis() (*diagnosis, error) {
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("pipe: %w", err)
-	}
-	return &diagnosis{os.NewFile(uintptr(p[0]), "diagnosis"), os.NewFile(uintptr(p[1]), "diagnosis")}, nil
-}
-
-func (d *diagnosis) closeWriter() {
-	_ = d.writer.Close()
-}
-
-// said is what is in the pipe now, in one line.
-func (d *diagnosis) said() string {
-	if d == nil {
-		return ""
-	}
-	fd := int(d.reader.Fd())
-	if unix.SetNonblock(fd, true) != nil {
-		return ""
-	}
-	buf := make([]byte, 4096)
-	n, _ := unix.Read(fd, buf)
-	return strings.Join(strings.Fields(string(buf[:max(n, 0)])), " ")
-}
-
-func (d *diagnosis) close() error {
-	d.closeWriter()
-	return d.reader.Close()
 }

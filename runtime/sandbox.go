@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"sync"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/runtime/cgroup"
-	"github.com/clawsup/clawsup/runtime/layer"
 	"github.com/clawsup/clawsup/runtime/wire"
 )
 
@@ -51,18 +49,14 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 	if err := call.check(); err != nil {
 		return fail(StepSpec, err)
 	}
-	if s.plan.Enforce.Has(layer.Seccomp) && len(call.Filter) == 0 {
-		return fail(StepSpec, errors.New("the plan enforces seccomp and the call brings no filter"))
-	}
 	fds, err := stdio.descriptors()
-	if err == nil {
-		fds, err = call.appendSocket(fds)
-	}
 	if err != nil {
 		return fail(StepCall, err)
 	}
-	message := s.message(call)
-	message.Watch = stdio.watched()
+	message, err := call.message(stdio.watched())
+	if err != nil {
+		return fail(StepSpec, err)
+	}
 	watch, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	events, err := s.leaf.Watch(watch)
@@ -74,20 +68,21 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 		return fail(StepCgroup, err)
 	}
 	begin := time.Now()
-	if err := s.conn.Send(message, fds...); err != nil {
+	if err := s.conn.send(message, fds...); err != nil {
 		return fail(StepCall, err)
 	}
 	end := &ending{kill: s.leaf.Kill}
 	var guards sync.WaitGroup
 	guards.Go(func() { s.guard(watch, ctx, call, begin, before, events, end) })
-	guards.Go(func() { s.forward(watch, signals) })
-
-	started, failure, outcome, err := s.follow()
+	if signals != nil {
+		guards.Go(func() { s.forward(watch, signals) })
+	}
+	said, err := s.conn.receive(context.Background()) // its end is the box's
 	r.Usage.Wall = time.Since(begin)
-	s.done = err == nil
+	s.done = err == nil && said.Outcome != nil
 	cancel()
 	guards.Wait()
-	stats := account(s.leaf, &r, outcome, before)
+	stats := account(s.leaf, &r, said.Outcome, before)
 	cause, detail := end.cause()
 	switch {
 	case cause != nil:
@@ -97,46 +92,35 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 		r.Status, r.Message = OutOfMemory, memoryLimit
 	case stats.PidsLimitHits > 0:
 		r.Status, r.Message = PidsLimit, pidsLimit
-	case failure != nil:
-		return fail(failure.Step, errors.New(failure.Message))
 	case err != nil:
-		if said := s.diagnosis.said(); said != "" {
-			err = fmt.Errorf("%w; %s", err, said)
-		}
-		if !started {
-			return fail(StepCall, err)
-		}
-		return fail(StepReport, err)
-	case outcome.TimedOut:
+		return fail(StepReport, fmt.Errorf("the box fell silent: %w", err))
+	case said.Failure != nil:
+		return fail(said.Failure.Step, s.explain(said.Failure, call.RequiresAny))
+	case said.Outcome == nil:
+		return fail(StepReport, wire.ErrFrame)
+	case said.Outcome.TimedOut:
 		r.Status, r.Message = TimedOut, wallTime(call)
-	case outcome.OutputError != "":
-		return fail(StepOutput, errors.New(outcome.OutputError))
-	case outcome.OutputLimit:
+	case said.Outcome.OutputError != "":
+		return fail(StepOutput, errors.New(said.Outcome.OutputError))
+	case said.Outcome.OutputLimit:
 		r.Status, r.Message = OutputLimit, "the tool wrote more than its output cap"
 	default:
-		r.judge(unix.WaitStatus(outcome.Status))
+		r.judge(unix.WaitStatus(said.Outcome.Status))
 	}
 	return r
 }
 
-// follow reads init's events up to the last one.
-func (s *Sandbox) follow() (started bool, failure *wire.Failure, outcome *wire.Outcome, err error) {
-	for {
-		var e wire.Event
-		if err := s.conn.Receive(&e); err != nil {
-			return started, nil, nil, fmt.Errorf("clawsup-init fell silent: %w", err)
-		}
-		switch {
-		case e.Kind == wire.Started && !started:
-			started = true
-		case e.Kind == wire.Failed && e.Failure != nil && !started:
-			return started, e.Failure, nil, nil
-		case e.Kind == wire.Done && e.Outcome != nil && started:
-			return started, nil, e.Outcome, nil
-		default:
-			return started, nil, nil, fmt.Errorf("clawsup-init: %w: event %d", wire.ErrFrame, e.Kind)
-		}
+// hostGrace is how much later than the host the box looks at the clock: it
+// matters only when the host is stopped, or too busy.
+const hostGrace = 200 * time.Millisecond
+
+// message is the call in the box's terms.
+func (c *Call) message(watch bool) (wire.Message, error) {
+	m := wire.BoxCall{
+		Watch: watch, WallTime: c.WallTime + hostGrace, StdoutMax: c.StdoutMax, StderrMax: c.StderrMax,
+		Dir: c.Dir, Argv: c.Argv, Env: c.Env, Requires: c.Requires, RequiresAny: c.RequiresAny,
 	}
+	return m.Encode()
 }
 
 // ending is the first reason for which a call was killed.
@@ -190,7 +174,7 @@ func (s *Sandbox) guard(watch, caller context.Context, call Call, begin time.Tim
 	defer wall.Stop()
 	// The box can't use CPU time faster than its share, so the earliest
 	// moment at which the rest could be gone is when to look again.
-	cpu := time.NewTimer(s.earliest(call.CPUTime))
+	cpu := time.NewTimer(s.earliest(s.spec.CPUTime))
 	defer cpu.Stop()
 	for {
 		select {
@@ -208,9 +192,9 @@ func (s *Sandbox) guard(watch, caller context.Context, call Call, begin time.Tim
 				end.now(SandboxError, err.Error())
 				return
 			}
-			rest := call.CPUTime - (used - before)
+			rest := s.spec.CPUTime - (used - before)
 			if rest <= 0 {
-				end.now(TimedOut, fmt.Sprintf("cpu_time of %v is used up", call.CPUTime))
+				end.now(TimedOut, fmt.Sprintf("cpu_time of %v is used up", s.spec.CPUTime))
 				return
 			}
 			cpu.Reset(s.earliest(rest))
@@ -235,7 +219,7 @@ func wallTime(c Call) string { return fmt.Sprintf("wall_time of %v is over", c.W
 
 // earliest is the least wall time in which the box can use rest of CPU time.
 func (s *Sandbox) earliest(rest time.Duration) time.Duration {
-	return max(time.Duration(float64(rest)/s.cores), time.Millisecond)
+	return max(time.Duration(float64(rest)/s.spec.cores()), time.Millisecond)
 }
 
 // forward passes signals on to the tool.
@@ -248,7 +232,9 @@ func (s *Sandbox) forward(watch context.Context, signals <-chan unix.Signal) {
 			if !ok {
 				return
 			}
-			if s.conn.Send(wire.Signal{Number: int(sig)}) != nil {
+			var m wire.Message
+			m.Number(uint64(sig))
+			if s.conn.send(m) != nil {
 				return
 			}
 		}
@@ -290,47 +276,4 @@ func (r *Result) judge(w unix.WaitStatus) {
 		return
 	}
 	r.Status, r.ExitCode = Exited, w.ExitStatus()
-}
-
-// message is the call in init's terms, with what the plan enforces.
-func (s *Sandbox) message(c Call) wire.Call {
-	m := wire.Call{
-		Argv: wire.Texts(c.Argv), Env: wire.Texts(c.Env), Dir: wire.Text(c.Dir),
-		Requires: wire.Texts(c.Requires), RequiresAny: wire.Texts(c.RequiresAny),
-		StdoutMax: c.StdoutMax, StderrMax: c.StderrMax, WallTime: c.WallTime,
-		Measure: s.measure,
-		Rlimits: []wire.Rlimit{
-			// 1, not 0: where core_pattern names a program, 0 does not keep the
-			// kernel from starting it, as the host's root, on the tool's memory
-			// (core(5)); a limit of 1 ends both kinds of dump.
-			{Resource: unix.RLIMIT_CORE, Value: 1},
-			{Resource: unix.RLIMIT_FSIZE, Value: uint64(c.FileSize)},
-			{Resource: unix.RLIMIT_NOFILE, Value: uint64(c.OpenFiles)},
-			{Resource: unix.RLIMIT_STACK, Value: uint64(c.Stack)},
-			{Resource: unix.RLIMIT_NPROC, Value: uint64(s.pids)},
-			{Resource: unix.RLIMIT_MEMLOCK, Value: 64 << 10},
-			{Resource: unix.RLIMIT_MSGQUEUE, Value: 0},
-			// Counted against the host's root as well, who made the user namespace.
-			{Resource: unix.RLIMIT_SIGPENDING, Value: 128},
-		},
-		Socket: c.Socket != nil,
-	}
-	if c.CPUTime > 0 {
-		// One process alone can't outlive the call's bound, whatever the watcher does.
-		m.Rlimits = append(m.Rlimits, wire.Rlimit{Resource: unix.RLIMIT_CPU, Value: uint64(math.Ceil(c.CPUTime.Seconds())) + 1})
-	}
-	if s.plan.Enforce.Has(layer.Seccomp) {
-		m.Seccomp = c.Filter
-	}
-	if s.plan.Enforce.Has(layer.Landlock) {
-		m.Landlock = &wire.Landlock{
-			ABI: s.plan.ABI, Rules: s.rules,
-			// Where the profile gives the box its own loopback the plan does not
-			// wish these: the empty network is the wall.
-			TCP:   !s.plan.Enforce.Has(layer.LandlockTCP),
-			UDP:   !s.plan.Enforce.Has(layer.LandlockUDP),
-			Scope: s.plan.Enforce.Has(layer.LandlockScope),
-		}
-	}
-	return m
 }

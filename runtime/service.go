@@ -77,18 +77,15 @@ var errGone = errors.New("this service was closed or released")
 
 // Serve gives the box its program and returns when that runs, that is when
 // execve(2) has succeeded. The service then owns the box, and closing the
-// Sandbox does nothing. The error is an *Error whose step is what failed; then
-// the Sandbox is to be closed. The log's files are the caller's to close.
-func (s *Sandbox) Serve(ctx context.Context, call Call, log ServiceLog) (*Service, error) {
+// Berth does nothing. The error is an *Error whose step is what failed; then
+// the Berth is to be closed. The log's files are the caller's to close.
+func (s *Berth) Serve(ctx context.Context, call Call, log ServiceLog) (*Service, error) {
 	if s.used {
 		return nil, failed(StepCall, errors.New("this box has had its call"))
 	}
 	s.used = true
 	if err := call.checkService(); err != nil {
 		return nil, failed(StepSpec, err)
-	}
-	if s.plan.Enforce.Has(layer.Seccomp) && len(call.Filter) == 0 {
-		return nil, failed(StepSpec, errors.New("the plan enforces seccomp and the call brings no filter"))
 	}
 	fds, err := log.descriptors()
 	if err != nil {
@@ -101,7 +98,7 @@ func (s *Sandbox) Serve(ctx context.Context, call Call, log ServiceLog) (*Servic
 	if err := v.begin(ctx, s, call, log.Max, fds); err != nil {
 		return nil, err
 	}
-	// What is left of the Sandbox is of this process alone, and isn't needed.
+	// What is left of the Berth is of this process alone, and isn't needed.
 	_ = s.conn.Close()
 	_ = s.diagnosis.close()
 	reaped := make(chan struct{})
@@ -116,7 +113,7 @@ func (s *Sandbox) Serve(ctx context.Context, call Call, log ServiceLog) (*Servic
 }
 
 // begin hands the call over and waits for its start.
-func (v *Service) begin(ctx context.Context, s *Sandbox, call Call, logMax int64, fds []int) (err error) {
+func (v *Service) begin(ctx context.Context, s *Berth, call Call, logMax int64, fds []int) (err error) {
 	pid, err := s.process.Pid()
 	if err != nil {
 		return failed(StepCall, err)
@@ -415,7 +412,7 @@ func (v *Service) Release() error {
 	v.over = true
 	v.released.Store(true)
 	v.leaf.Release()
-	return errors.Join(v.link.close(), v.closeNetwork(), v.slot.lock.Close())
+	return errors.Join(v.link.close(), v.closeNetwork(), v.slot.release())
 }
 
 func (v *Service) closeNetwork() error {

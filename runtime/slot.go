@@ -11,9 +11,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime/cgroup"
 )
 
 // SlotIDs is how many host uids, and gids, belong to one slot: slot n has
@@ -32,7 +35,42 @@ const clearLimit = 2 * time.Second
 type slot struct {
 	number int
 	lock   *os.File
-	dir    string // state of the container; exists only while the slot is held
+	dir    string // state of the box; exists only while the slot is held
+	mine   *numbers
+}
+
+// numbers are the slots that this process holds, so that it needn't ask the
+// kernel about them.
+type numbers struct {
+	mu   sync.Mutex
+	held map[int]bool
+}
+
+// next takes the first number from n on that isn't held.
+func (h *numbers) next(n int) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.held[n] {
+		n++
+	}
+	h.held[n] = true
+	return n
+}
+
+func (h *numbers) take(n int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.held[n] {
+		return false
+	}
+	h.held[n] = true
+	return true
+}
+
+func (h *numbers) give(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.held, n)
 }
 
 func slotName(number int) string { return fmt.Sprintf("box-%04d", number) }
@@ -43,22 +81,27 @@ func (h *Host) leafName(number int) string { return fmt.Sprintf("box-%s-%04d", h
 // hostID is the host's uid or gid for one of the box.
 func (h *Host) hostID(s *slot, id int) int { return h.config.UIDBase + s.number*SlotIDs + id }
 
-// claim takes the first free slot and clears what its last holder left. It
-// passes over slots in which something is stuck.
+// claim takes the first free slot, clears what its last holder left, and makes
+// its directory. It passes over slots in which something is stuck.
 func (h *Host) claim(ctx context.Context) (*slot, error) {
 	stuck := h.parent.Stuck()
-	for n := range h.config.Slots {
+	for n := h.mine.next(0); n < h.config.Slots; n = h.mine.next(n + 1) {
 		if stuck[h.leafName(n)] != nil {
+			h.mine.give(n)
 			continue
 		}
-		s, err := h.try(n)
+		s, err := h.lock(n)
 		if err != nil {
 			return nil, err
 		}
 		if s == nil {
 			continue
 		}
-		err = h.clear(ctx, s)
+		if err = unix.Mkdir(s.dir, 0o711); errors.Is(err, unix.EEXIST) {
+			if err = h.clear(ctx, s); err == nil {
+				err = unix.Mkdir(s.dir, 0o711)
+			}
+		}
 		if err == nil {
 			return s, nil
 		}
@@ -69,39 +112,79 @@ func (h *Host) claim(ctx context.Context) (*slot, error) {
 			return nil, err
 		}
 	}
+	h.mine.give(h.config.Slots)
 	if len(stuck) > 0 {
-		return nil, fmt.Errorf("all %d boxes are in use, %d of them by what could not be removed: %s",
-			h.config.Slots, len(stuck), strings.Join(h.Stuck(), "; "))
+		return nil, fmt.Errorf("%w, %d of them by what could not be removed: %s", h.noSlot(), len(stuck), strings.Join(h.Stuck(), "; "))
 	}
-	return nil, fmt.Errorf("all %d boxes are in use", h.config.Slots)
+	return nil, h.noSlot()
+}
+
+// ErrNoSlot says that there are as many boxes as there may be.
+var ErrNoSlot = errors.New("all boxes are in use")
+
+func (h *Host) noSlot() error {
+	return fmt.Errorf("%w: there may be %d (slots)", ErrNoSlot, h.config.Slots)
+}
+
+// makeLeaf makes a slot's group. One that a dead holder left without its
+// directory is removed first.
+func (h *Host) makeLeaf(ctx context.Context, s *slot, limits cgroup.Limits) (*cgroup.Leaf, error) {
+	leaf, err := h.parent.Create(h.leafName(s.number), limits)
+	if !errors.Is(err, os.ErrExist) {
+		return leaf, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, clearLimit)
+	defer cancel()
+	if err := h.parent.Remove(ctx, h.leafName(s.number)); err != nil {
+		return nil, err
+	}
+	return h.parent.Create(h.leafName(s.number), limits)
 }
 
 // try takes slot n, or gives nil if it is held.
 func (h *Host) try(n int) (*slot, error) {
+	if !h.mine.take(n) {
+		return nil, nil
+	}
+	return h.lock(n)
+}
+
+// lock takes slot n, which is this process's own to take. If another one holds
+// it, or it can't be had, that ends.
+func (h *Host) lock(n int) (s *slot, err error) {
+	defer func() {
+		if s == nil {
+			h.mine.give(n)
+		}
+	}()
 	name := filepath.Join(h.slotDir(), slotName(n))
-	lock, err := os.OpenFile(name+".lock", os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	fd, err := unix.Open(name+".lock", unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "open", Path: name + ".lock", Err: err}
 	}
-	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, lock.Close()
+		return nil, unix.Close(fd)
 	}
 	if err != nil {
-		return nil, errors.Join(&os.PathError{Op: "flock", Path: lock.Name(), Err: err}, lock.Close())
+		return nil, errors.Join(&os.PathError{Op: "flock", Path: name + ".lock", Err: err}, unix.Close(fd))
 	}
-	return &slot{number: n, lock: lock, dir: name}, nil
+	return &slot{number: n, lock: os.NewFile(uintptr(fd), name+".lock"), dir: name, mine: h.mine}, nil
 }
 
 // release gives the slot back. The lock file stays: removing it would let
 // two processes hold different files of one name.
-func (s *slot) release() error { return s.lock.Close() }
+func (s *slot) release() error {
+	err := s.lock.Close()
+	s.mine.give(s.number)
+	return err
+}
 
 // unlock is release where others may have copies of the descriptor: the lock
 // belongs to all of them (flock(2)).
 func (s *slot) unlock() error {
 	err := control(s.lock, func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(err, s.release())
 }
 
 // clear removes what a dead holder left in a slot that is held now. Either

@@ -5,22 +5,24 @@
 // The order is always the same:
 //
 //	host, err := runtime.Open(config)          // once per process: probe, sweep, parent group
-//	box, err := host.Prepare(ctx, spec)        // namespaces, root, cgroup; clawsup-init waits
+//	kind, err := host.Template(ctx, spec)      // the root; clawsup-template waits in it
+//	box, err := kind.Prepare(ctx, spec)        // namespaces, group, identity, walls; it waits
 //	result := box.Run(ctx, call, stdio, nil)   // once
 //	err = box.Close()                          // nothing stays behind
 //
-// A service, such as an agent, is the same with Serve in place of Run: it goes
-// on when this process ends, as long as somebody keeps its Files, and Adopt
-// takes it over in the next.
-//
 // Prepare does everything that does not depend on the call, so that boxes can
-// be made ahead of demand. A box that has run is never used again.
+// be made ahead of demand. A box that has run is never used again. Host.Prepare
+// is both steps for one box.
 //
-// Who does what: libcontainer makes the namespaces, writes the id maps,
-// pivots the root and starts clawsup-init; package rootfs builds the file
-// system before that; package cgroup limits and measures; packages seccomp
-// and layer say what is enforced; package boot is the half inside, and
-// package wire what the two halves say to each other.
+// A service, such as an agent, has a Berth instead, and Serve in place of Run:
+// it goes on when this process ends, as long as somebody keeps its Files, and
+// Adopt takes it over in the next.
+//
+// Who does what: package rootfs builds the file system; package cgroup limits
+// and measures; packages seccomp, landlock and layer say what is enforced. The
+// half inside is the program clawsup-template for a call, whose boxes are
+// cloned, and for a service clawsup-init (package boot), which libcontainer
+// starts. Package wire is what the halves say to each other.
 //
 // Every failure carries the step that made it. How a call ended is a Status;
 // a call that ran and failed is no error here.
@@ -60,6 +62,13 @@ type Spec struct {
 	Tool *Identity
 	// Network is the network that the box is in. The plan must say the same.
 	Network Network
+
+	Filter []byte // compiled seccomp filter; required where the plan enforces seccomp
+
+	CPUTime   time.Duration // user and system, of the whole box; none for a service
+	FileSize  int64         // bytes, RLIMIT_FSIZE
+	OpenFiles int64         // RLIMIT_NOFILE
+	Stack     int64         // bytes, RLIMIT_STACK
 }
 
 // Identity is a user and a group of the host.
@@ -82,8 +91,8 @@ type Group struct {
 	DiskWrite int64   // bytes per second
 }
 
-// Call is what a sandbox is given. A service has no WallTime, CPUTime,
-// StdoutMax and StderrMax.
+// Call is what a sandbox is given. A service has no WallTime, StdoutMax and
+// StderrMax.
 type Call struct {
 	Argv        []string // Argv[0] without a slash is looked up in PATH of Env, in the box
 	Env         []string // NAME=value, the whole environment
@@ -91,19 +100,12 @@ type Call struct {
 	Requires    []string // programs that must be in the box
 	RequiresAny []string // programs of which one must be
 
-	Filter []byte // compiled seccomp filter; required where the plan enforces seccomp
-
 	WallTime time.Duration // from the handing over to the end
-	CPUTime  time.Duration // user and system, of the whole box
 
 	StdoutMax, StderrMax int64 // bytes
 
-	// Socket is a connected Unix socket that the tool gets as its descriptor 3.
+	// Socket is a connected Unix socket that a service gets as its descriptor 3.
 	// Through it descriptors come in past every layer: it is for programs of
 	// clawsup's own in a box, never for a tool that others chose.
 	Socket *os.File
-
-	FileSize  int64 // bytes, RLIMIT_FSIZE
-	OpenFiles int64 // RLIMIT_NOFILE
-	Stack     int64 // bytes, RLIMIT_STACK
 }

@@ -178,7 +178,7 @@ func TestPreparationRefuses(t *testing.T) {
 		"another file":  {func(s *Spec) { s.Binds[1].Identity = rootfs.Identity{Dev: 1, Ino: 2} }, StepMount, "another file"},
 		"read of none":  {func(s *Spec) { s.Read = []string{"/none"} }, StepMount, "no such file"},
 		"no rootfs":     {func(s *Spec) { s.Rootfs = "/none" }, StepMount, "no such file"},
-		"little memory": {func(s *Spec) { s.Group.Memory = 64 << 10 }, StepContainer, ""},
+		"little memory": {func(s *Spec) { s.Group.Memory = 64 << 10 }, StepInit, "memory limit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := workspaceSpec(t, h, dir, true)

@@ -19,7 +19,6 @@ import (
 	"github.com/clawsup/clawsup/runtime/kept"
 	"github.com/clawsup/clawsup/runtime/layer"
 	"github.com/clawsup/clawsup/runtime/rootfs"
-	"github.com/clawsup/clawsup/runtime/seccomp"
 	"github.com/clawsup/clawsup/skills"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
@@ -37,13 +36,19 @@ func (s *Supervisor) inspectSpec(k *skills.Skill) (runtime.Spec, error) {
 	if err != nil {
 		return runtime.Spec{}, &runtime.Error{Step: runtime.StepLayers, Err: err}
 	}
+	filter, err := s.Filter(nil)
+	if err != nil {
+		return runtime.Spec{}, err
+	}
 	return runtime.Spec{
 		Layers: layers, Rootfs: s.EmptyRoot(), ProcPids: true,
 		Binds: []rootfs.Bind{
 			{Source: k.Dir, Target: rootfs.SkillDir},
 			{Source: s.Config.Inspect, Target: inspectPath},
 		},
-		Group: runtime.Group{Memory: 128 << 20, Pids: 32, CPU: 1, DiskRead: 64 << 20, DiskWrite: 64 << 10},
+		Group:   runtime.Group{Memory: 128 << 20, Pids: 32, CPU: 1, DiskRead: 64 << 20, DiskWrite: 64 << 10},
+		Filter:  filter,
+		CPUTime: 2 * time.Second, FileSize: 4 << 10, OpenFiles: 32, Stack: 1 << 20,
 	}, nil
 }
 
@@ -92,16 +97,9 @@ func (s *Supervisor) readManifest(ctx context.Context, k *skills.Skill) ([]byte,
 	if err != nil {
 		return nil, none, err
 	}
-	filter, err := seccomp.Cached(s.Filters(), nil)
-	if err != nil {
-		return nil, none, &runtime.Error{Step: runtime.StepSpec, Err: err}
-	}
 	call := runtime.Call{
 		Argv: []string{inspectPath, "skill", rootfs.SkillDir}, Dir: "/",
-		Filter:   filter.Bytes(),
-		WallTime: 5 * time.Second, CPUTime: 2 * time.Second,
-		StdoutMax: skills.MaxManifest, StderrMax: inspectMessage,
-		FileSize: 4 << 10, OpenFiles: 32, Stack: 1 << 20,
+		WallTime: 5 * time.Second, StdoutMax: skills.MaxManifest, StderrMax: inspectMessage,
 	}
 	box, err := s.host.Prepare(ctx, spec)
 	if err != nil {

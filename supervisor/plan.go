@@ -23,8 +23,8 @@ import (
 // is a value and is never changed; Digest is made from the rest, and so is what
 // Facts gives.
 type Plan struct {
-	Spec runtime.Spec
-	Call runtime.Call // without its Filter, which Groups make
+	Spec runtime.Spec // without its Filter, which Groups make
+	Call runtime.Call
 
 	Groups     []string // of the system call table
 	Profile    *profiles.Loaded
@@ -104,9 +104,9 @@ func (p *Plan) limits(in *Ingredients) error {
 		DiskRead: int64(l.DiskRead), DiskWrite: int64(l.DiskWrite),
 	}
 	c := &p.Call
-	c.WallTime, c.CPUTime = time.Duration(l.WallTime), time.Duration(l.CPUTime)
+	c.WallTime, p.Spec.CPUTime = time.Duration(l.WallTime), time.Duration(l.CPUTime)
 	c.StdoutMax, c.StderrMax = int64(l.Stdout), int64(l.Stderr)
-	c.FileSize, c.OpenFiles, c.Stack = int64(l.FileSize), l.OpenFiles, int64(l.Stack)
+	p.Spec.FileSize, p.Spec.OpenFiles, p.Spec.Stack = int64(l.FileSize), l.OpenFiles, int64(l.Stack)
 	if t := in.Request.Timeout; t > 0 {
 		if t > c.WallTime {
 			return fmt.Errorf("a timeout of %s is more than profile %s allows: its wall_time is %s; use a profile that allows more",

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +26,8 @@ type Supervisor struct {
 	host   *runtime.Host
 	store  skills.Store
 	share  *os.File // see shareHost
+
+	filters sync.Map // compiled ones, by their groups' names
 }
 
 // Open makes the host ready and removes what killed processes left. The
@@ -117,9 +121,21 @@ func (s *Supervisor) Stuck() []string { return s.host.Stuck() }
 // Host is where the boxes are made.
 func (s *Supervisor) Host() *runtime.Host { return s.host }
 
-// Filters is the directory that keeps compiled seccomp filters: see
-// seccomp.Cached.
-func (s *Supervisor) Filters() string { return filepath.Join(s.Config.RunDir, "filters") }
+// Filter gives the compiled filter of groups of the system call table. It is
+// kept, here and for other processes (seccomp.Cached). The error is a
+// *runtime.Error.
+func (s *Supervisor) Filter(groups []string) ([]byte, error) {
+	name := strings.Join(groups, " ")
+	if known, ok := s.filters.Load(name); ok {
+		return known.([]byte), nil
+	}
+	filter, err := seccomp.Cached(filepath.Join(s.Config.RunDir, "filters"), groups)
+	if err != nil {
+		return nil, &runtime.Error{Step: runtime.StepSpec, Err: err}
+	}
+	known, _ := s.filters.LoadOrStore(name, filter.Bytes())
+	return known.([]byte), nil
+}
 
 // vault keeps sealed copies of executables while their plans live.
 func (s *Supervisor) vault() vault { return vault{filepath.Join(s.Config.StateDir, "sealed")} }
@@ -194,13 +210,11 @@ func (s *Supervisor) seal(ref string) (*skills.Skill, error) {
 func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, signals <-chan unix.Signal, started func(*runtime.Sandbox)) (result runtime.Result, err error) {
 	defer func() { err = errors.Join(err, p.Close()) }()
 	fail := func(err error) (runtime.Result, error) { return Failed(err, p), nil }
-	call := p.Call
-	filter, err := seccomp.Cached(s.Filters(), p.Groups)
-	if err != nil {
-		return fail(&runtime.Error{Step: runtime.StepSpec, Err: err})
+	call, spec := p.Call, p.Spec
+	if spec.Filter, err = s.Filter(p.Groups); err != nil {
+		return fail(err)
 	}
-	call.Filter = filter.Bytes()
-	box, err := s.host.Prepare(ctx, p.Spec)
+	box, err := s.host.Prepare(ctx, spec)
 	if box != nil {
 		defer func() { err = errors.Join(err, box.Close()) }()
 	}

@@ -17,29 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/runtime"
+	built "github.com/clawsup/clawsup/runtime/programs"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 )
 
 // daemonPrograms puts those of the daemon beside the others, once.
-var daemonPrograms = sync.OnceValue(func() error {
-	for _, b := range []struct{ cgo, name string }{{"1", "clawsupd"}, {"0", "clawsup-egress"}} {
-		target := filepath.Join(programs, b.name)
-		c := exec.Command("go", "build", "-o", target, "github.com/clawsup/clawsup/cmd/"+b.name)
-		c.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
-		if os.Getenv("CLAWSUP_VM") != "" { // no toolchain there; they were built from this tree
-			file, err := exec.LookPath(b.name)
-			if err != nil {
-				return err
-			}
-			c = exec.Command("cp", file, target)
-		}
-		if out, err := c.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", b.name, err, out)
-		}
-	}
-	return nil
-})
+var daemonPrograms = sync.OnceValue(func() error { return built.Build(programs, "clawsupd", "clawsup-egress") })
 
 // newDaemon makes a bench with the real daemon at work. What the bench looks
 // for at its end, it looks for once the daemon is gone.

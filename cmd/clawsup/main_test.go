@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	built "github.com/clawsup/clawsup/runtime/programs"
 )
 
 // programs is the folder with the programs that the tests run, as built from
@@ -30,40 +32,13 @@ func TestMain(m *testing.M) {
 }
 
 func build(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "clawsup-cli-")
+	dir, err := built.Directory("clawsup", "clawsup-init", "clawsup-template", "clawsup-inspect")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	_ = os.Chmod(dir, 0o755)
 	programs = dir
-	if os.Getenv("CLAWSUP_VM") != "" { // no toolchain there; they were built from this tree
-		return takePrograms(m)
-	}
-	for _, b := range []struct{ cgo, name string }{{"1", "clawsup"}, {"0", "clawsup-init"}, {"0", "clawsup-inspect"}} {
-		c := exec.Command("go", "build", "-ldflags", "-X github.com/clawsup/clawsup/supervisor/version.stamp=v0.0.0-test", "-o", filepath.Join(dir, b.name), "github.com/clawsup/clawsup/cmd/"+b.name)
-		c.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
-		if out, err := c.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", b.name, err, out)
-			return 1
-		}
-	}
-	return m.Run()
-}
-
-// takePrograms copies those that lie in PATH.
-func takePrograms(m *testing.M) int {
-	for _, name := range []string{"clawsup", "clawsup-init", "clawsup-inspect"} {
-		file, err := exec.LookPath(name)
-		if err == nil {
-			err = exec.Command("cp", file, filepath.Join(programs, name)).Run()
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
 	return m.Run()
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	built "github.com/clawsup/clawsup/runtime/programs"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/audit"
 )
@@ -27,31 +28,13 @@ var programs string
 func TestMain(m *testing.M) { os.Exit(build(m)) }
 
 func build(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "clawsupd-")
+	dir, err := built.Directory("clawsupd", "clawsup", "clawsup-init", "clawsup-template", "clawsup-inspect", "clawsup-egress")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	_ = os.Chmod(dir, 0o755)
 	programs = dir
-	for _, b := range []struct{ cgo, name string }{{"1", "clawsupd"}, {"1", "clawsup"}, {"0", "clawsup-init"}, {"0", "clawsup-inspect"}, {"0", "clawsup-egress"}} {
-		target := filepath.Join(dir, b.name)
-		c := exec.Command("go", "build", "-o", target, "github.com/clawsup/clawsup/cmd/"+b.name)
-		c.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
-		if os.Getenv("CLAWSUP_VM") != "" { // no toolchain there; they were built from this tree
-			file, err := exec.LookPath(b.name)
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			c = exec.Command("cp", file, target)
-		}
-		if out, err := c.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", b.name, err, out)
-			return 1
-		}
-	}
 	return m.Run()
 }
 

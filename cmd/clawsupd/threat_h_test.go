@@ -208,7 +208,7 @@ func TestFullDiskUnderTheLog(t *testing.T) {
 func TestUpgradeWithCallsRunning(t *testing.T) {
 	s := newSite(t, "[calls]\nper_session = 1\n")
 	install := func() {
-		for _, name := range []string{"clawsupd", "clawsup-init", "clawsup-inspect", "clawsup-egress"} {
+		for _, name := range []string{"clawsupd", "clawsup-init", "clawsup-template", "clawsup-inspect", "clawsup-egress"} {
 			text, err := os.ReadFile(filepath.Join(programs, name))
 			if err != nil {
 				t.Fatal(err)

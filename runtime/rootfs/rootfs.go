@@ -40,6 +40,7 @@ const (
 	TmpDir       = "/tmp"
 	ShmDir       = "/dev/shm"
 	privateDir   = "/.clawsup"
+	EmptyDir     = privateDir // of a tree without Init
 	InitPath     = privateDir + "/init"
 )
 
@@ -57,7 +58,7 @@ type Tree struct {
 	Binds []Bind
 	// Tmpfs are the writable places.
 	Tmpfs []Tmpfs
-	// Init is the host path of the clawsup-init program.
+	// Init is the host path of the clawsup-init program; empty: it isn't shown.
 	Init string
 	// Hostname is written to /etc/hostname and /etc/hosts.
 	Hostname string
@@ -67,6 +68,8 @@ type Tree struct {
 	// InitUID and InitGID are, on the host, uid and gid 0 of the box;
 	// ToolUID and ToolGID those that the tool runs with.
 	InitUID, InitGID, ToolUID, ToolGID int
+
+	points []string // directories to make where boxes mount what is their own: see Split
 }
 
 // Bind is a tree of the host shown in the box.
@@ -122,7 +125,7 @@ func Isolate() error {
 // Build makes the tree at stage, an existing empty directory, in the mount
 // namespace that Isolate made.
 func (t *Tree) Build(stage string) error {
-	if err := mountTmpfs(stage, Tmpfs{Target: "/", Size: 1 << 20, Files: 512}, "mode=0755"); err != nil {
+	if err := unix.Mount("tmpfs", stage, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=1m,nr_inodes=512,mode=0755"); err != nil {
 		return &Error{"/", err}
 	}
 	var st unix.Stat_t
@@ -291,6 +294,9 @@ func (b *builder) places() error {
 	for _, t := range b.tree.Tmpfs {
 		all = append(all, place{t.Target, func() error { return b.tmpfs(t) }})
 	}
+	for _, target := range b.tree.points {
+		all = append(all, place{target, func() error { return b.point(target) }})
+	}
 	depth := func(target string) int { return strings.Count(path.Clean(target), "/") }
 	slices.SortStableFunc(all, func(x, y place) int { return cmp.Compare(depth(x.target), depth(y.target)) })
 	for _, p := range all {
@@ -321,6 +327,15 @@ func checkTarget(target string) error {
 	return nil
 }
 
+// point makes sure that there is a directory to mount on.
+func (b *builder) point(target string) error {
+	at, err := b.mountPoint(target, true)
+	if err != nil {
+		return &Error{target, err}
+	}
+	return unix.Close(at)
+}
+
 // tmpfs mounts a place in memory.
 func (b *builder) tmpfs(t Tmpfs) error {
 	at, err := b.mountPoint(t.Target, true)
@@ -328,20 +343,24 @@ func (b *builder) tmpfs(t Tmpfs) error {
 		return &Error{t.Target, err}
 	}
 	defer unix.Close(at)
-	mode := "mode=1777"
-	if t.Target != TmpDir && t.Target != ShmDir {
-		mode = fmt.Sprintf("mode=0755,uid=%d,gid=%d", b.tree.ToolUID, b.tree.ToolGID)
-	}
+	flags, options := t.Mount(b.tree.ToolUID, b.tree.ToolGID)
 	// mount(2) takes no descriptor; this name leads to the one that is held.
-	if err := mountTmpfs(fmt.Sprintf("/proc/self/fd/%d", at), t, mode); err != nil {
+	if err := unix.Mount("tmpfs", fmt.Sprintf("/proc/self/fd/%d", at), "tmpfs", flags, options); err != nil {
 		return &Error{t.Target, err}
 	}
 	return b.owns(t.Target)
 }
 
-// private shows clawsup-init to uid 0 of the box and to nobody else.
+// private shows clawsup-init to uid 0 of the box and to nobody else. Without
+// one it is the directory that hides others.
 func (b *builder) private() error {
 	dir := b.at(privateDir)
+	if b.tree.Init == "" {
+		if err := os.Mkdir(dir, 0o555); err != nil {
+			return &Error{privateDir, err}
+		}
+		return nil
+	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return &Error{privateDir, err}
 	}
@@ -363,62 +382,38 @@ func (b *builder) mkdir(target string) error {
 // bind mounts one tree. The source is opened once, and what was opened is
 // what is mounted.
 func (b *builder) bind(m Bind) error {
-	fail := func(err error) error { return &Error{m.Target, fmt.Errorf("%s: %w", m.Source, err)} }
-	fd, err := unix.Openat2(unix.AT_FDCWD, m.Source, &unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	fd, err := m.open()
 	if err != nil {
-		if errors.Is(err, unix.ELOOP) {
-			err = errors.New("a symbolic link is on the way; name the real path")
-		}
-		return fail(err)
+		return m.fail(err)
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return fail(err)
-	}
-	if m.Identity != (Identity{}) && m.Identity != (Identity{st.Dev, st.Ino}) {
-		return fail(errors.New("another file is there now than when the call was planned"))
+		return m.fail(err)
 	}
 	at, err := b.mountPoint(m.Target, st.Mode&unix.S_IFMT == unix.S_IFDIR)
 	if err != nil {
-		return fail(err)
+		return m.fail(err)
 	}
 	defer unix.Close(at)
-	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH)
-	atFlags := uint(unix.AT_EMPTY_PATH)
-	if m.Recurse {
-		flags |= unix.AT_RECURSIVE
-		atFlags |= unix.AT_RECURSIVE
-	}
-	tree, err := unix.OpenTree(fd, "", flags)
+	tree, err := m.clone(fd)
 	if err != nil {
-		return fail(fmt.Errorf("open_tree: %w", err))
+		return m.fail(err)
 	}
 	defer unix.Close(tree)
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
-	if !m.Writable {
-		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
-	}
 	if m.Owner != nil {
 		userns, err := mapping(*m.Owner, Owner{b.tree.ToolUID, b.tree.ToolGID}, b.tree.Init)
 		if err != nil {
-			return fail(err)
+			return m.fail(err)
 		}
 		defer userns.Close()
-		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
-		attr.Userns_fd = uint64(userns.Fd())
-	}
-	if err := unix.MountSetattr(tree, "", atFlags, &attr); err != nil {
-		if m.Owner != nil && errors.Is(err, unix.EINVAL) {
-			err = errors.New("its file system does not support id-mapped mounts; use another one, a scratch workspace, or lower root.idmap")
+		err = m.set(tree, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns.Fd())})
+		if err != nil {
+			return m.fail(ExplainMapping(err))
 		}
-		return fail(err)
 	}
 	if err := unix.MoveMount(tree, "", at, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
-		return fail(fmt.Errorf("move_mount: %w", err))
+		return m.fail(fmt.Errorf("move_mount: %w", err))
 	}
 	if m.Writable {
 		b.loose = append(b.loose, m.Target)
@@ -490,13 +485,4 @@ func (b *builder) make(above int, name string, dir bool) error {
 		return fmt.Errorf("create %q: %w", name, err)
 	}
 	return unix.Close(fd)
-}
-
-func mountTmpfs(at string, t Tmpfs, mode string) error {
-	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
-	if !t.Exec {
-		flags |= unix.MS_NOEXEC
-	}
-	options := []string{fmt.Sprintf("size=%d,nr_inodes=%d", t.Size, t.Files), mode}
-	return unix.Mount("tmpfs", at, "tmpfs", flags, strings.Join(options, ","))
 }

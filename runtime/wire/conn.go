@@ -155,7 +155,7 @@ func (c *Conn) ReceiveOptional(limit int) ([]byte, []int, error) {
 	if n == 0 {
 		return nil, nil, io.EOF
 	}
-	fds, err := rights(oob[:oobn])
+	fds, err := Rights(oob[:oobn])
 	if err != nil {
 		return nil, nil, err
 	}
@@ -198,7 +198,8 @@ func (c *Conn) full(b []byte) error {
 	return nil
 }
 
-func rights(oob []byte) ([]int, error) {
+// Rights gives the descriptors of a control message.
+func Rights(oob []byte) ([]int, error) {
 	if len(oob) == 0 {
 		return nil, nil
 	}

@@ -25,10 +25,10 @@ const shmFiles = 256
 
 // plan is a box and what runs in it, as the configuration has it.
 type plan struct {
-	spec   runtime.Spec
-	call   runtime.Call // without its Filter, which groups make
-	groups []string     // of the system call table
-	notes  []string     // what an operator should know
+	spec   runtime.Spec // without its Filter, which groups make
+	call   runtime.Call
+	groups []string // of the system call table
+	notes  []string // what an operator should know
 }
 
 // makePlan is a pure function of what was configured, what the kernel offers
@@ -49,12 +49,10 @@ func makePlan(o *Options, host layer.Host, lower layer.Set, home rootfs.Identity
 				{Target: rootfs.TmpDir, Size: int64(l.Tmp), Files: l.TmpFiles, Exec: true},
 				{Target: rootfs.ShmDir, Size: int64(l.Shm), Files: shmFiles},
 			},
-			Binds: []rootfs.Bind{{Source: c.StateDir, Target: c.StateDir, Writable: true, Sockets: true, Identity: home}},
-		},
-		call: runtime.Call{
-			Argv: slices.Clone(c.Command), Dir: c.Dir,
+			Binds:    []rootfs.Bind{{Source: c.StateDir, Target: c.StateDir, Writable: true, Sockets: true, Identity: home}},
 			FileSize: int64(l.FileSize), OpenFiles: l.OpenFiles, Stack: int64(l.Stack),
 		},
+		call:   runtime.Call{Argv: slices.Clone(c.Command), Dir: c.Dir},
 		groups: supervisor.SeccompGroups(profile),
 	}
 	if o.SocketDir != "" {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/rootfs"
-	"github.com/clawsup/clawsup/runtime/seccomp"
 	"github.com/clawsup/clawsup/supervisor/audit"
 )
 
@@ -95,11 +94,9 @@ func (a *Agent) bring(ctx context.Context) (*run, error) {
 	if err != nil {
 		return nil, refusal{err}
 	}
-	filter, err := seccomp.Cached(s.Filters(), p.groups)
-	if err != nil {
+	if p.spec.Filter, err = s.Filter(p.groups); err != nil {
 		return nil, err
 	}
-	p.call.Filter = filter.Bytes()
 	if err := a.publish(); err != nil {
 		return nil, err
 	}
@@ -108,7 +105,7 @@ func (a *Agent) bring(ctx context.Context) (*run, error) {
 		return nil, err
 	}
 	defer closeLogs(log)
-	box, err := s.Host().Prepare(ctx, p.spec)
+	box, err := s.Host().Berth(ctx, p.spec)
 	if err != nil {
 		return nil, err
 	}

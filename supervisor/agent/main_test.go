@@ -23,8 +23,8 @@ import (
 	"github.com/clawsup/clawsup/supervisor/relay/relaytest"
 )
 
-// programs are the paths of those that run in boxes.
-var programs map[string]string
+// programs is the directory of those that run in boxes.
+var programs string
 
 func TestMain(m *testing.M) { os.Exit(relaytest.Main(m, &programs)) }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/clawsup/clawsup/runtime"
+	built "github.com/clawsup/clawsup/runtime/programs"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/raw"
@@ -35,31 +35,13 @@ func TestMain(m *testing.M) {
 
 func prepare(m *testing.M) int {
 	logrus.SetOutput(io.Discard)
-	dir, err := os.MkdirTemp("", "clawsup-broker-")
+	dir, err := built.Directory("clawsup-init", "clawsup-template", "clawsup-inspect", "clawsup-egress")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	_ = os.Chmod(dir, 0o755)
 	programs = dir
-	for _, name := range []string{"clawsup-init", "clawsup-inspect", "clawsup-egress"} {
-		target := filepath.Join(dir, name)
-		c := exec.Command("go", "build", "-o", target, "github.com/clawsup/clawsup/cmd/"+name)
-		c.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if os.Getenv("CLAWSUP_VM") != "" { // no toolchain there; they were built from this tree
-			file, err := exec.LookPath(name)
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			c = exec.Command("cp", file, target)
-		}
-		if out, err := c.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", name, err, out)
-			return 1
-		}
-	}
 	return m.Run()
 }
 

@@ -13,7 +13,6 @@ import (
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/layer"
 	"github.com/clawsup/clawsup/runtime/rootfs"
-	"github.com/clawsup/clawsup/runtime/seccomp"
 )
 
 // program is where clawsup-egress stands in its box.
@@ -29,7 +28,7 @@ func (h *Helper) start(ctx context.Context, socket *os.File) (*runtime.Service, 
 	if err != nil {
 		return nil, err
 	}
-	filter, err := seccomp.Cached(s.Filters(), nil)
+	filter, err := s.Filter(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -40,22 +39,20 @@ func (h *Helper) start(ctx context.Context, socket *os.File) (*runtime.Service, 
 		}
 		defer files[i].Close()
 	}
-	sandbox, err := s.Host().Prepare(ctx, runtime.Spec{
+	berth, err := s.Host().Berth(ctx, runtime.Spec{
 		Layers: layers, Rootfs: s.EmptyRoot(), ProcPids: true,
-		Binds: []rootfs.Bind{{Source: s.Config.Egress, Target: program}},
-		Group: runtime.Group{Memory: 192 << 20, Pids: 64, CPU: 1, DiskRead: 64 << 20, DiskWrite: 1 << 20},
+		Binds:  []rootfs.Bind{{Source: s.Config.Egress, Target: program}},
+		Group:  runtime.Group{Memory: 192 << 20, Pids: 64, CPU: 1, DiskRead: 64 << 20, DiskWrite: 1 << 20},
+		Filter: filter, FileSize: 4 << 10, OpenFiles: 8192, Stack: 1 << 20,
 	})
 	if err != nil {
 		return nil, err
 	}
-	service, err := sandbox.Serve(ctx, runtime.Call{
-		Argv: []string{program}, Env: []string{"GOMAXPROCS=2"}, Dir: "/",
-		Filter:   filter.Bytes(),
-		FileSize: 4 << 10, OpenFiles: 8192, Stack: 1 << 20,
-		Socket: socket,
+	service, err := berth.Serve(ctx, runtime.Call{
+		Argv: []string{program}, Env: []string{"GOMAXPROCS=2"}, Dir: "/", Socket: socket,
 	}, runtime.ServiceLog{Files: files, Max: logMax})
 	if err != nil {
-		return nil, errors.Join(err, sandbox.Close())
+		return nil, errors.Join(err, berth.Close())
 	}
 	return service, nil
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/clawsup/clawsup/supervisor/relay/relaytest"
 )
 
-// programs are the paths of those that run in boxes.
-var programs map[string]string
+// programs is the directory of those that run in boxes.
+var programs string
 
 func TestMain(m *testing.M) { os.Exit(relaytest.Main(m, &programs)) }
 
@@ -101,7 +101,7 @@ func TestBoxedHelper(t *testing.T) {
 func TestWrongProgram(t *testing.T) {
 	dir := openDir(t)
 	s := relaytest.Supervisor(t, dir, programs)
-	s.Config.Egress = programs["clawsup-init"]
+	s.Config.Egress = programs + "/clawsup-init"
 	h, err := Open(Options{Supervisor: s, Dir: filepath.Join(dir, "egress")})
 	if err != nil {
 		t.Fatal(err)
