@@ -124,7 +124,7 @@ bench-build: # the harness, and what it measures
 	@packaging/deps --go $(DEPS_BENCH)
 	@$(MAKE) build
 	@mkdir -p out
-	@go build -o out/bench ./runtime/bench
+	@go build -o out/bench ./cmd/bench
 	@[[ -x out/go-judge ]] || GOBIN='$(CURDIR)/out' go install $(GO_JUDGE) 2>out/go-judge.log || true
 
 .PHONY: bench
