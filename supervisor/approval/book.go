@@ -79,6 +79,7 @@ type Book struct {
 	overSize int               // bytes of over
 	grants   []policy.Grant    // live ones; LastUsed is right here alone
 	owners   []*entry          // of grants, one each
+	shelf    shelf             // the same, by what they are for
 	soonest  time.Time         // a live grant's expiry, none is before
 	buckets  map[string]*bucket
 	watchers map[*watcher]bool
@@ -98,6 +99,7 @@ type entry struct {
 	stale   bool            // its file may have another rec
 	settled chan struct{}   // closed when its calls can be answered
 	waiting map[string]bool // calls that have no answer yet
+	place   int             // of its live grant, in Book.grants
 	next    string          // of a changed one: the ticket that took its place
 	timer   *time.Timer     // ends the ticket, or later its grant
 	limit   time.Time       // when that is due, with a monotonic reading
@@ -113,7 +115,7 @@ func Open(dir string, o Options) (*Book, error) {
 	}
 	b := &Book{
 		dir: dir, lock: lock, options: o.withDefaults(),
-		entries: map[string]*entry{}, buckets: map[string]*bucket{}, watchers: map[*watcher]bool{},
+		entries: map[string]*entry{}, buckets: map[string]*bucket{}, shelf: shelf{}, watchers: map[*watcher]bool{},
 		stopped: make(chan struct{}),
 	}
 	if err := b.load(); err != nil {
@@ -261,7 +263,7 @@ func (b *Book) become(e *entry, next *stored) {
 	switch {
 	case !next.live():
 	case old != nil && old.live():
-		b.grants[slices.Index(b.owners, e)] = *next.Grant
+		b.grants[e.place] = *next.Grant
 	default:
 		b.addGrant(e)
 	}

@@ -66,19 +66,26 @@ func (b *Book) decide(s policy.Subject, rules []policy.Rule) (policy.Verdict, in
 		return policy.Verdict{Decision: profiles.Deny, Rule: err.Error()}, -1
 	}
 	b.expire()
-	roles, now := b.present(), b.now()
-	v := policy.Decide(s, rules, b.grants, now)
-	i := b.place(v.Grant)
-	if i >= 0 && roles.lost(&b.grants[i]) != "" {
-		v = policy.Decide(s, rules, roles.standing(b.grants), now)
-		i = b.place(v.Grant)
+	now := b.now()
+	places := b.shelf.about(&s)
+	grants := make([]policy.Grant, len(places))
+	for i, e := range places {
+		grants[i] = b.grants[e.place]
 	}
-	return v, i
-}
-
-// place gives where a live grant is, or -1. b.mu is held.
-func (b *Book) place(id string) int {
-	return slices.IndexFunc(b.grants, func(g policy.Grant) bool { return g.ID == id })
+	v := policy.Decide(s, rules, grants, now)
+	if v.Grant == "" {
+		return v, -1
+	}
+	chosen := func(g policy.Grant) bool { return g.ID == v.Grant }
+	roles := b.present()
+	if i := slices.IndexFunc(grants, chosen); roles.lost(&grants[i]) != "" {
+		v = policy.Decide(s, rules, roles.standing(grants), now)
+	}
+	i := slices.IndexFunc(grants, chosen)
+	if i < 0 {
+		return v, -1
+	}
+	return v, places[i].place
 }
 
 // Explain says what Use would, without using anything, and how it comes to be.
@@ -98,8 +105,10 @@ func (b *Book) Explain(s policy.Subject, rules []policy.Rule) (policy.Verdict, [
 // addGrant makes e's grant count. b.mu is held.
 func (b *Book) addGrant(e *entry) {
 	g := *e.rec.Grant
+	e.place = len(b.grants)
 	b.grants = append(b.grants, g)
 	b.owners = append(b.owners, e)
+	b.shelf.add(e)
 	if b.soonest.IsZero() || g.Expires.Before(b.soonest) {
 		b.soonest = g.Expires
 	}
@@ -112,15 +121,18 @@ func (b *Book) addGrant(e *entry) {
 
 // dropGrant stops e's grant from counting. b.mu is held.
 func (b *Book) dropGrant(e *entry) {
-	i := slices.Index(b.owners, e)
-	b.owners = slices.Delete(b.owners, i, i+1)
-	b.grants = slices.Delete(b.grants, i, i+1)
+	b.shelf.remove(e)
+	b.owners = slices.Delete(b.owners, e.place, e.place+1)
+	b.grants = slices.Delete(b.grants, e.place, e.place+1)
+	for i, later := range b.owners[e.place:] {
+		later.place = e.place + i
+	}
 	e.timer.Stop()
 }
 
 // endGrant ends e's live grant, and has that written. b.mu is held.
 func (b *Book) endGrant(e *entry, why string) {
-	last := b.grants[slices.Index(b.owners, e)].LastUsed
+	last := b.grants[e.place].LastUsed
 	b.end(e, e.rec.regranted(func(g *policy.Grant) { g.Revoked, g.LastUsed = why, last }))
 }
 

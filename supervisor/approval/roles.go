@@ -26,6 +26,7 @@ type Roles struct {
 	agents  []uint32
 
 	passwd, group string // files, see passwd(5) and group(5)
+	known         *accounts
 }
 
 type roleEntry struct {
@@ -43,7 +44,7 @@ var accountName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompi
 // have no role whatever the lists say. It refuses an entry that it doesn't
 // understand; one that names nobody (yet) is none to refuse.
 func NewRoles(names RoleNames, agents []uint32) (Roles, error) {
-	r := Roles{agents: slices.Clone(agents), passwd: "/etc/passwd", group: "/etc/group"}
+	r := Roles{agents: slices.Clone(agents), passwd: "/etc/passwd", group: "/etc/group", known: &accounts{}}
 	if slices.Contains(agents, 0) {
 		return Roles{}, errors.New("an agent can't be root")
 	}
@@ -85,13 +86,22 @@ func parseRole(role Role, text string) (roleEntry, error) {
 }
 
 // Of gives the highest role that a uid has, and the name of its user, or "" if
-// it has none. Names and groups are looked up now, in /etc/passwd and
-// /etc/group: who leaves a group loses at once what it gave. If they can't be
+// it has none. Names and groups are those that /etc/passwd and /etc/group have
+// now: who leaves a group loses at once what it gave. If they can't be
 // read, only numbers count. Uid 0 is the owner; an agent's uid is nobody.
 func (r Roles) Of(uid uint32) (Role, string) {
 	if uid == 0 {
 		return Owner, "root"
 	}
+	who := r.known.of(uid, r.passwd, r.group, func() identity {
+		role, name := r.find(uid)
+		return identity{role, name}
+	})
+	return who.role, who.name
+}
+
+// find looks a uid up in the files.
+func (r Roles) find(uid uint32) (Role, string) {
 	accounts, err := user.ParsePasswdFileFilter(r.passwd, func(u user.User) bool { return u.Uid == int(uid) })
 	if err != nil {
 		accounts = nil
