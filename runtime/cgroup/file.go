@@ -55,21 +55,24 @@ func put(fd int, name, text string) error {
 
 // get reads a file of a group from its beginning, without white space around it.
 func get(fd int, name string) (string, error) {
-	var first [512]byte // nearly all have less
+	// Nearly all have less than this, and what is less than a page the kernel gives at once (seq_file.rst): then there is no
+	// end to be asked for.
+	var first [512]byte
 	text := first[:0]
 	for {
 		if len(text) == cap(text) {
 			text = slices.Grow(text, cap(text))
 		}
 		n, err := unix.Pread(fd, text[len(text):cap(text)], int64(len(text)))
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
 			return "", &os.PathError{Op: "read", Path: name, Err: err}
-		case n == 0:
+		}
+		text = text[:len(text)+n]
+		if n == 0 || len(text) < len(first) {
 			return string(bytes.TrimSpace(text)), nil
-		default:
-			text = text[:len(text)+n]
 		}
 	}
 }

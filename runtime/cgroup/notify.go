@@ -7,21 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // inotify is a descriptor on which the kernel reports that files of groups have changed (inotify(7); the kernel raises
-// IN_MODIFY for every file of the "events" kind). It is read through Go's poller, so that a context can end the wait.
+// IN_MODIFY for every file of the "events" kind).
 type inotify struct {
 	f  *os.File
 	fd int // of f
 }
 
-// newInotify watches files; a file that does not exist is an error.
-func newInotify(files ...string) (inotify, error) {
+// newInotify watches no file yet.
+func newInotify() (inotify, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if errors.Is(err, unix.EMFILE) { // of root's own: sandboxes have other users
 		return inotify{}, fmt.Errorf("inotify_init1: %w: raise fs.inotify.max_user_instances with sysctl, "+
@@ -30,17 +29,10 @@ func newInotify(files ...string) (inotify, error) {
 	if err != nil {
 		return inotify{}, fmt.Errorf("inotify_init1: %w", err)
 	}
-	n := inotify{os.NewFile(uintptr(fd), "inotify"), fd}
-	for _, file := range files {
-		if _, err := n.add(file); err != nil {
-			n.f.Close()
-			return inotify{}, err
-		}
-	}
-	return n, nil
+	return inotify{os.NewFile(uintptr(fd), "inotify"), fd}, nil
 }
 
-// add watches one more file and returns the number that its events bear.
+// add watches a file and returns the number that its events bear; a file that does not exist is an error.
 func (n inotify) add(file string) (int32, error) {
 	wd, err := unix.InotifyAddWatch(n.fd, file, unix.IN_MODIFY)
 	if err != nil {
@@ -52,43 +44,45 @@ func (n inotify) add(file string) (int32, error) {
 // remove ends the watching of a file, which may be gone.
 func (n inotify) remove(wd int32) { _, _ = unix.InotifyRmWatch(n.fd, uint32(wd)) }
 
-// await returns nil once something has been reported, and the context's error once that has ended.
-func await(ctx context.Context, f *os.File) error {
-	stop := context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	var buf [4096]byte // many inotify events, or the eight bytes of an eventfd; what they say is read from the files
-	_, err := f.Read(buf[:])
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
-}
-
 // awaitEvent waits until a key of the v2 file cgroup.events of group dir ("populated", "frozen") has a value. A group
-// that does not exist is neither.
+// that does not exist is neither. The kernel wakes whoever polls such a file when it changes; an inotify instance would do
+// too, but closing one takes ten milliseconds.
 func awaitEvent(ctx context.Context, dir, key string, want uint64) error {
-	const file = "cgroup.events"
-	n, err := newInotify(filepath.Join(dir, file))
+	const file = "/cgroup.events"
+	f, err := openFile(dir+file, unix.O_RDONLY|unix.O_NONBLOCK) // so that Go polls it
 	if gone(err) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer n.f.Close()
-	for {
-		switch have, err := readValue(dir, file, key); {
-		case gone(err):
-			return nil
-		case err != nil:
-			return err
-		case have == want:
-			return nil
-		}
-		if err := await(ctx, n.f); err != nil {
-			return err
-		}
+	defer f.Close()
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
 	}
+	defer context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) })()
+	var failed error
+	err = conn.Read(func(fd uintptr) (done bool) {
+		var text string
+		if text, failed = get(int(fd), dir+file); failed != nil {
+			return true
+		}
+		have, ok := value(text, key)
+		if !ok {
+			failed = fmt.Errorf("%s%s has no number for %s", dir, file, key)
+		}
+		return !ok || have == want
+	})
+	switch {
+	case gone(failed):
+		return nil
+	case failed != nil:
+		return failed
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return err
 }
 
 // awaitExit waits until all processes behind pidfds have ended, zombie or not, and closes the descriptors.
