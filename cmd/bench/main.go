@@ -106,6 +106,8 @@ type options struct {
 	rest     time.Duration
 	steady   int
 	growth   int
+	tables   string
+	into     string
 }
 
 func main() {
@@ -149,6 +151,8 @@ func parse(args []string) (o options, err error) {
 	flags.DurationVar(&o.rest, "rest", 0, "rest before each call instead of the default `time`")
 	flags.IntVar(&o.steady, "steady", 10_000, "part steady makes this `number` of calls")
 	flags.IntVar(&o.growth, "growth", 0, "part receipts looks at a log with this `number` of entries too")
+	flags.StringVar(&o.tables, "tables", "", "measure nothing, show the tables of this `file`, which -json wrote")
+	flags.StringVar(&o.into, "into", "", "with -tables: put them into this `document`")
 	_ = flags.Parse(args)
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
@@ -171,6 +175,9 @@ func run(ctx context.Context, args []string) (err error) {
 	o, err := parse(args)
 	if err != nil {
 		return err
+	}
+	if o.tables != "" {
+		return show(o.tables, o.into)
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("runc, crun and clawsup need root here; run this as root")
@@ -221,4 +228,17 @@ func run(ctx context.Context, args []string) (err error) {
 		err = errors.Join(err, b.report.judge())
 	}
 	return err
+}
+
+// show prints the tables of an earlier run, or puts them into a document.
+func show(file, document string) error {
+	r, err := readReport(file)
+	if err != nil {
+		return err
+	}
+	if document != "" {
+		return r.into(document, file)
+	}
+	r.print(os.Stdout)
+	return nil
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,9 +50,16 @@ func (b *bench) memory(ctx context.Context) error {
 			return err
 		}
 	}
+	// Many at once, so that many are kept waiting for the next time.
+	for range 2 {
+		if err := s.burst(100); err != nil {
+			return err
+		}
+	}
 	rest()
 	used := s.weigh()
-	r.tell("daemon at rest, after 100 calls", "", mb(used.daemon), "MB", "proportional set size")
+	r.tell("daemon at rest, after 300 calls", "", mb(used.daemon), "MB", "proportional set size")
+	r.tell("daemon at rest, after 300 calls", "and all below it", mb(used.all-used.daemon), "MB", fmt.Sprintf("%d processes, %d sandboxes that wait", used.processes-1, used.boxes))
 	if boxes := used.boxes - at.boxes; boxes > 0 {
 		s.tellEach(r, "a waiting sandbox", at, used, boxes, "its share of the template included")
 	} else {
@@ -67,12 +75,31 @@ func (b *bench) memory(ctx context.Context) error {
 	return stop()
 }
 
+// burst asks for n calls at once.
+func (s *site) burst(n int) error {
+	done := make(chan error)
+	for range n {
+		go func() {
+			a, err := s.caller(plain("", command))
+			if err == nil {
+				err = errors.Join(a.call(0), a.Close())
+			}
+			done <- err
+		}()
+	}
+	var err error
+	for range n {
+		err = errors.Join(err, <-done)
+	}
+	return err
+}
+
 // tellEach tells what each of n boxes weighs that came between two weighings.
 func (s *site) tellEach(r *report, name string, before, after weight, n int, note string) {
 	each := func(kb int64) float64 { return float64(kb) / float64(n) }
 	r.tell(name, "processes", each(after.all-before.all-(after.daemon-before.daemon)), "kB", fmt.Sprintf("proportional set size, of %d; %s", n, note))
 	r.tell(name, "daemon's share", each(after.daemon-before.daemon), "kB", "")
-	r.tell(name, "kernel", each(after.kernel-before.kernel), "kB", "slab, stacks, page tables and per-CPU memory, of the whole machine")
+	r.tell(name, "kernel", each(after.kernel-before.kernel), "kB", "slab that can't be reclaimed, stacks, page tables and per-CPU memory, of the whole machine")
 }
 
 // sleepers asks for so many calls that sleep, and returns once all run. What it
@@ -139,7 +166,7 @@ func (s *site) weigh() weight {
 		w.all += p
 		w.processes++
 	}
-	for _, key := range []string{"Slab", "KernelStack", "PageTables", "SecPageTables", "Percpu"} {
+	for _, key := range []string{"SUnreclaim", "KernelStack", "PageTables", "SecPageTables", "Percpu"} {
 		w.kernel += field("/proc/meminfo", key)
 	}
 	w.boxes = len(s.boxes())
@@ -242,7 +269,7 @@ func mb(kb int64) float64 { return float64(kb) / 1024 }
 // steadyParts is how often a daemon is looked at while it works.
 const steadyParts = 20
 
-// steady has a daemon answer many calls, by four callers, and tells what it
+// steadiness has a daemon answer many calls, by four callers, and tells what it
 // holds more of for each thousand, in the second half.
 func (b *bench) steadiness(ctx context.Context) error {
 	s, err := newSite(b.dir, b.programs, "")
@@ -294,7 +321,8 @@ func (b *bench) steadiness(ctx context.Context) error {
 			}
 		}
 	}
-	name := fmt.Sprintf("steady over %d calls", steadyParts*each*maxCallers)
+	const name = "steady"
+	b.report.tell(name, "calls", float64(steadyParts*each*maxCallers), "calls", "looked at over the second half")
 	for i, h := range holdings {
 		b.report.tell(name, h.name, slope(calls, held[i]), h.unit+" per 1,000 calls", fmt.Sprintf("%s %s at the end", short(held[i][len(held[i])-1]), h.unit))
 	}

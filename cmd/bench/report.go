@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -100,59 +98,14 @@ func figuresOf(list []contestant, rounds []round) []figures {
 	return all
 }
 
-// judgeAll compares with what is promised.
+// judgeAll compares with what is promised. Where contestants ran, a promise
+// about one that is missing is broken.
 func (r *report) judgeAll() {
 	for _, p := range promises {
-		r.Verdicts = append(r.Verdicts, p.judge(r.rounds, r.rates))
-	}
-}
-
-// print writes the tables.
-func (r *report) print(w io.Writer) {
-	fmt.Fprintf(w, "Linux %s, %d CPUs, cgroup %s; a sync of the disk takes %s ms (p99 %s)\n", r.Kernel, r.CPUs, r.Cgroup, milliseconds(r.Sync.P50), milliseconds(r.Sync.P99))
-	for _, race := range r.Races {
-		fmt.Fprintf(w, "\n## %s\n\n%d rounds of %d calls, a rest of %v before each\n", race.Name, race.Rounds, race.Block, race.Rest)
-		if race.Noisy > 0 {
-			fmt.Fprintf(w, "NOISY: %d of these rounds were disturbed; measure again on a quieter machine\n", race.Noisy)
+		if v := p.judge(r.rounds, r.rates); v.Measured || v.Enforced && len(r.rounds) > 0 {
+			r.Verdicts = append(r.Verdicts, v)
 		}
-		fmt.Fprintln(w)
-		printFigures(w, race.Figures)
 	}
-	if len(r.Rates) > 0 {
-		fmt.Fprintf(w, "\n## throughput of %s, without a rest\n\n", command)
-		printRates(w, r.Rates)
-	}
-	if len(r.Rows) > 0 {
-		fmt.Fprintln(w, "\n## more")
-		fmt.Fprintln(w)
-		printRows(w, r.Rows)
-	}
-	fmt.Fprintln(w)
-	for _, a := range r.Absent {
-		fmt.Fprintf(w, "left out: %s\n", a)
-	}
-	for _, v := range r.Verdicts {
-		fmt.Fprintf(w, "%s: %s\n", v.word(), v.Promise)
-	}
-}
-
-func printFigures(w io.Writer, all []figures) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tp50 ms\tp99 ms\ttimes a spawn\t(quartiles)\tCPU ms\tkernel threads ms\t  ")
-	for _, f := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%.1f\t(%.1f to %.1f)\t%s\t%s\t  %s\n", f.Name, milliseconds(f.P50), milliseconds(f.P99),
-			f.Ratio.Median, f.Ratio.Low, f.Ratio.High, milliseconds(f.CPU), milliseconds(f.Kernel), f.Gives)
-	}
-	_ = t.Flush()
-}
-
-func printRates(w io.Writer, all []rateFigures) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tcallers\tcalls a second\t(quartiles)\tCPU ms a call\tkernel threads ms\t")
-	for _, f := range all {
-		fmt.Fprintf(t, "%s\t%d\t%.0f\t(%.0f to %.0f)\t%s\t%s\t\n", f.Name, f.Callers, f.Rate.Median, f.Rate.Low, f.Rate.High, milliseconds(f.CPU), milliseconds(f.Kernel))
-	}
-	_ = t.Flush()
 }
 
 // word says how the promise fared.
@@ -168,7 +121,7 @@ func (v verdict) word() string {
 	if v.Holds {
 		word = "holds"
 	}
-	return fmt.Sprintf("%s %s, %.2f (quartiles %.2f to %.2f)", what, word, v.Ratio.Median, v.Ratio.Low, v.Ratio.High)
+	return what + " " + word
 }
 
 // judge is an error when a promise doesn't hold.
@@ -176,7 +129,7 @@ func (r *report) judge() error {
 	var all []error
 	for _, v := range r.Verdicts {
 		if v.Enforced && !v.Holds {
-			all = append(all, fmt.Errorf("%s: %s", v.word(), v.Promise))
+			all = append(all, fmt.Errorf("%s, %.2f (quartiles %.2f to %.2f): %s", v.word(), v.Ratio.Median, v.Ratio.Low, v.Ratio.High, v.Promise))
 		}
 	}
 	return errors.Join(all...)
@@ -208,4 +161,17 @@ func cgroupVersion() string {
 		return "v2"
 	}
 	return "v1"
+}
+
+// readReport reads what write wrote.
+func readReport(path string) (*report, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &report{}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
 }

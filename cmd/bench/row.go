@@ -4,9 +4,7 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 )
 
 // row is one figure that isn't a race's. docs/SPECIFICATION.md names rows.
@@ -21,20 +19,6 @@ type row struct {
 // tell takes a row into the report.
 func (r *report) tell(name, who string, value float64, unit, note string) {
 	r.Rows = append(r.Rows, row{name, who, value, unit, note})
-}
-
-func printRows(w io.Writer, all []row) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	before := ""
-	for _, r := range all {
-		name := r.Name
-		if name == before {
-			name = ""
-		}
-		before = r.Name
-		fmt.Fprintf(t, "%s\t%s\t%s %s\t%s\n", name, r.Who, short(r.Value), r.Unit, r.Note)
-	}
-	_ = t.Flush()
 }
 
 // short prints three digits, or all before the point.
