@@ -20,25 +20,26 @@ var (
 
 // maker is a Source that counts what becomes of each of its boxes.
 type maker struct {
-	t        testing.TB
-	prepare  time.Duration // how long a box takes
-	template time.Duration // how long a template takes
+	t testing.TB
 
-	generation atomic.Int64 // of what is made now; see TestStress
+	generation, floor atomic.Int64 // of what is begun now, and of what may be taken; see TestStress
 
 	mu        sync.Mutex
-	slots     int          // mu; most boxes there may be; 0: no bound
-	live      int          // mu; boxes there are
-	templates int          // mu; templates there are
-	making    int          // mu; boxes being made
-	most      int          // mu; the highest making
-	tries     int          // mu; how often Prepare began
-	built     int          // mu; how many templates were made
-	all       []*box       // mu
-	living    []*zygote    // mu; all templates ever
-	fail      func() error // mu; what Prepare says instead
-	failBuild func() error // mu; what Template says instead
-	trouble   []error      // mu
+	prepare   time.Duration // mu; how long a box takes
+	template  time.Duration // mu; how long a template takes
+	closing   time.Duration // mu; how long the end of a box takes
+	slots     int           // mu; most boxes there may be; 0: no bound
+	live      int           // mu; boxes there are
+	templates int           // mu; templates there are
+	making    int           // mu; boxes being made
+	most      int           // mu; the highest making
+	tries     int           // mu; how often Prepare began
+	built     int           // mu; how many templates were made
+	all       []*box        // mu
+	living    []*zygote     // mu; all templates ever
+	fail      func() error  // mu; what Prepare says instead
+	failBuild func() error  // mu; what Template says instead
+	trouble   []error       // mu
 }
 
 type box struct {
@@ -97,7 +98,10 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 func (m *maker) build(ctx context.Context, s spec) (Template[spec, *box], error) {
-	if err := pause(ctx, m.template); err != nil {
+	m.mu.Lock()
+	d := m.template
+	m.mu.Unlock()
+	if err := pause(ctx, d); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
@@ -126,8 +130,9 @@ func (z *zygote) Prepare(ctx context.Context, s spec) (*box, error) {
 	m.tries++
 	m.making++
 	m.most = max(m.most, m.making)
+	d := m.prepare
 	m.mu.Unlock()
-	err := pause(ctx, m.prepare)
+	err := pause(ctx, d)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.making--
@@ -168,6 +173,10 @@ func (b *box) Close() error {
 	if b.closed.Add(1) != 1 {
 		b.maker.t.Error("a box is closed twice")
 	}
+	b.maker.mu.Lock()
+	d := b.maker.closing
+	b.maker.mu.Unlock()
+	_ = pause(context.Background(), d)
 	b.maker.mu.Lock()
 	defer b.maker.mu.Unlock()
 	b.maker.live--

@@ -41,12 +41,18 @@ type line[S any, B Box] struct {
 	waiting list.List // *waiter, in the order of their arrival
 	going   int       // how many are making a box
 	last    uint64    // number of the latest
-	// failed counts those in line or going that found the host without room.
-	// While there are any, only as many go as there is reason to think that it
-	// helps: tries.
-	failed, tries int
-	gone          uint64 // how often a box went, or may have
+	// tight: one found the host without room. Then only as many go as there is
+	// reason to think that it helps: tries. It ends when nobody waits who had to,
+	// or after some successes in a row.
+	tight  bool
+	tries  int
+	luck   int    // the successes
+	failed int    // those in line or going that found no room
+	gone   uint64 // how often a box went, or may have
 }
+
+// muchLuck is how many successes in a row show that there is room again.
+const muchLuck = 4
 
 // waiter is a Take in line.
 type waiter[S any, B Box] struct {
@@ -82,13 +88,18 @@ func (p *Pool[S, B]) takeNew(ctx context.Context, w *Want[S], s *shelf[S, B], no
 		}
 		if me.box != nil {
 			p.finish(me)
-			return me.box, nil
+			return p.own(me.box, w, me)
 		}
 		gone := p.line.gone
 		box, err := p.try(ctx, w, me)
-		if err == nil || !p.source.Exhausted(err) {
+		if err == nil {
+			p.line.luck++
 			p.finish(me)
-			return box, err
+			return p.own(box, w, me)
+		}
+		if !p.source.Exhausted(err) {
+			p.finish(me)
+			return nil, err
 		}
 		p.fail(me, err)
 		if rest := p.giveUp(s, give, time.Now()); len(rest) > 0 {
@@ -131,7 +142,10 @@ func (p *Pool[S, B]) try(ctx context.Context, w *Want[S], me *waiter[S, B]) (*Ta
 		now := time.Now()
 		dead := p.prepared(t, took, err, now)
 		if err == nil {
-			return p.own(&Taken[S, B]{Box: box, pool: p, shelf: me.shelf, from: t}, w, me, now)
+			p.count(me.shelf, w.Labels, made)
+			own := &Taken[S, B]{Box: box, pool: p, shelf: me.shelf, from: t}
+			p.handOut(own, now)
+			return own, nil
 		}
 		if again || !dead {
 			return nil, err
@@ -139,16 +153,16 @@ func (p *Pool[S, B]) try(ctx context.Context, w *Want[S], me *waiter[S, B]) (*Ta
 	}
 }
 
-// own makes a new box its maker's, unless the pool was stopped meanwhile.
-func (p *Pool[S, B]) own(t *Taken[S, B], w *Want[S], me *waiter[S, B], now time.Time) (*Taken[S, B], error) {
-	p.count(me.shelf, w.Labels, made)
-	if err := p.stopped(me); err != nil {
-		p.count(me.shelf, w.Labels, dropped)
-		p.discard([]closer{t.Box})
-		return nil, err
+// own gives a waiter its box, unless the pool was stopped since it began.
+func (p *Pool[S, B]) own(t *Taken[S, B], w *Want[S], me *waiter[S, B]) (*Taken[S, B], error) {
+	err := p.stopped(me)
+	if err == nil {
+		return t, nil
 	}
-	p.handOut(t, now)
-	return t, nil
+	p.release(t, time.Now())
+	p.count(me.shelf, w.Labels, dropped)
+	p.discard([]closer{t.Box})
+	return nil, err
 }
 
 // stopped says that a waiter began before a stop.
@@ -182,7 +196,7 @@ func (p *Pool[S, B]) await(ctx context.Context, me *waiter[S, B]) error {
 		case me.place == nil: // whatever else there is
 		case ctx.Err() != nil, wait > 0 && time.Since(me.begun) >= wait:
 			return p.leave(ctx, me)
-		case again && p.line.waiting.Front() == me.place:
+		case again && p.line.going == 0 && p.line.waiting.Front() == me.place:
 			p.line.tries = max(p.line.tries, 1)
 			p.admit()
 		}
@@ -232,6 +246,7 @@ func (p *Pool[S, B]) call(me *waiter[S, B]) {
 // fail notes that a waiter found the host without room.
 func (p *Pool[S, B]) fail(me *waiter[S, B], reason error) {
 	me.reason = reason
+	p.line.tight, p.line.luck = true, 0
 	if !me.failed {
 		me.failed = true
 		p.line.failed++
@@ -273,7 +288,7 @@ func (p *Pool[S, B]) freed() {
 func (p *Pool[S, B]) admit() {
 	l := &p.line
 	for l.waiting.Len() > 0 && (p.config.Makers <= 0 || l.going < p.config.Makers) {
-		if l.failed > 0 {
+		if l.tight = l.tight && l.luck < muchLuck; l.tight {
 			if l.tries <= 0 {
 				break
 			}
@@ -283,6 +298,9 @@ func (p *Pool[S, B]) admit() {
 		me.going = true
 		l.going++
 		p.call(me)
+	}
+	if l.waiting.Len() == 0 && l.failed == 0 {
+		l.tight = false
 	}
 	l.tries = min(l.tries, l.waiting.Len()) // no more than can be used
 }

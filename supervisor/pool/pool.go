@@ -37,6 +37,8 @@ type Template[S any, B Box] interface {
 }
 
 // Source is where templates and boxes come from. All three functions are there.
+// Making a template or a box must end by itself when the host hangs: who makes
+// one has one of Config.Makers' turns.
 type Source[S any, B Box] struct {
 	// Template makes a template. With an error there is none.
 	Template func(ctx context.Context, spec S) (Template[S, B], error)
@@ -139,12 +141,12 @@ func (p *Pool[S, B]) Take(ctx context.Context, w Want[S]) (*Taken[S, B], error) 
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.shut != nil {
 		return nil, p.shut
 	}
+	now := time.Now() // in the lock: arrivals are in order
 	s := p.arrive(&w, now)
 	if box := p.find(s, now); box != nil {
 		p.count(s, w.Labels, hit)
@@ -183,7 +185,7 @@ func (p *Pool[S, B]) Released() {
 
 // handOut makes a box its taker's.
 func (p *Pool[S, B]) handOut(t *Taken[S, B], now time.Time) {
-	t.taken = now
+	t.taken, t.from.used = now, now
 	if t.shelf.gone {
 		return
 	}

@@ -284,7 +284,7 @@ func TestDeadTemplateTakesItsBoxesAlong(t *testing.T) {
 // one more try and no error.
 func TestTemplateDiesAtWork(t *testing.T) {
 	inBubble(t, Default(), func(t *testing.T, p *pool, m *maker) {
-		time.AfterFunc(m.template+ms, func() { m.living[0].dead.Store(true) })
+		time.AfterFunc(m.template+ms, func() { m.set(func() { m.living[0].dead.Store(true) }) })
 		call(t, p, ask(1), ms)
 		if m.built != 2 || !m.living[0].gone() {
 			t.Errorf("%d templates were made", m.built)
@@ -336,7 +336,7 @@ func TestErrorsOfTheSource(t *testing.T) {
 		}
 		m.set(func() { m.fail = nil })
 		b = take(t, p, ask(1))
-		b.Box.err = errBroken
+		m.set(func() { b.Box.err = errBroken })
 		if err := b.Close(); !errors.Is(err, errBroken) {
 			t.Error(err)
 		}

@@ -2,10 +2,7 @@
 
 package pool
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // refill makes boxes ahead of demand, one after the other, and does what is
 // due by the clock, until the pool is closed.
@@ -95,7 +92,7 @@ func (p *Pool[S, B]) deliver(t *Taken[S, B], now time.Time) {
 		p.count(s, s.owner, dropped)
 		p.discard([]closer{t.Box})
 	case p.serve(t, now):
-	case p.line.failed > 0: // others need the room
+	case p.line.tight: // others need the room
 		p.count(s, s.owner, evicted)
 		p.discard([]closer{t.Box})
 	case len(s.waiting) >= s.demand.wanted(&p.config, now) || !p.fits(t.cost): // bounds have changed
@@ -147,17 +144,10 @@ func (p *Pool[S, B]) expireTemplates(now time.Time) {
 		}
 		if due := t.used.Add(p.config.Idle); now.Before(due) {
 			p.arm(due)
-		} else if p.stockedUnder(t.key) {
-			t.used = now // its boxes go first
-			p.arm(now.Add(p.config.Idle))
-		} else {
+		} else { // and none of its keys was asked for since
 			p.discard(p.drop(t, dropped, now))
 		}
 	}
-}
-
-func (p *Pool[S, B]) stockedUnder(template Key) bool {
-	return slices.ContainsFunc(p.stocked, func(s *shelf[S, B]) bool { return s.under == template })
 }
 
 // expireShelves forgets keys that nobody asks for, and closes what waits beyond

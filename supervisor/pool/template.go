@@ -17,7 +17,7 @@ type template[S any, B Box] struct {
 
 	profiles few[string] // pool.mu
 	users    int         // pool.mu; who waits for it or makes a box from it
-	used     time.Time   // pool.mu; when it last was
+	used     time.Time   // pool.mu; when it last was, or a box of it was taken
 	gone     bool        // pool.mu; not in the pool any more, or never: the last user closes it
 }
 
