@@ -13,14 +13,15 @@ import (
 // alike, byte for byte.
 type Key [sha256.Size]byte
 
-// TemplateKey is of all that a template fixes for its boxes. It looks at
-// nothing but the spec.
-func (spec *Spec) TemplateKey() (Key, error) {
+// Keys gives that of the template and that of the box, which is of all that the
+// box is prepared with. They look at nothing but the spec.
+func (spec *Spec) Keys() (template, box Key, err error) {
 	shared, own, err := treeOf(spec).Split()
 	if err != nil {
-		return Key{}, err
+		return Key{}, Key{}, failed(StepMount, err)
 	}
-	return spec.templateKey(shared, own), nil
+	template = spec.templateKey(shared, own)
+	return template, spec.key(template, own), nil
 }
 
 func (spec *Spec) templateKey(shared *rootfs.Tree, own []rootfs.Own) Key {
@@ -34,6 +35,7 @@ func (spec *Spec) templateKey(shared *rootfs.Tree, own []rootfs.Own) Key {
 	}
 	m.Number(uint64(spec.Layers.Enforce))
 	m.Number(uint64(spec.Layers.ABI))
+	m.Text(spec.Stamp)
 	m.Text(spec.Rootfs)
 	flag(spec.ProcPids)
 	m.Number(uint64(spec.Network))
@@ -57,15 +59,6 @@ func (spec *Spec) templateKey(shared *rootfs.Tree, own []rootfs.Own) Key {
 		flag(o.Bind != nil && o.Bind.Sockets)
 	}
 	return sha256.Sum256(m)
-}
-
-// Key is of all that a box is prepared with.
-func (spec *Spec) Key() (Key, error) {
-	shared, own, err := treeOf(spec).Split()
-	if err != nil {
-		return Key{}, err
-	}
-	return spec.key(spec.templateKey(shared, own), own), nil
 }
 
 func (spec *Spec) key(template Key, own []rootfs.Own) Key {

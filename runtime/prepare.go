@@ -64,8 +64,8 @@ func (h *Host) Prepare(ctx context.Context, spec Spec) (*Sandbox, error) {
 	return s, nil
 }
 
-// Prepare makes a box that waits for a call. The spec's TemplateKey is the
-// template's. The error is an *Error, and then nothing of the box is left.
+// Prepare makes a box that waits for a call. The template's key is that of the
+// spec. The error is an *Error, and then nothing of the box is left.
 func (t *Template) Prepare(ctx context.Context, spec Spec) (*Sandbox, error) {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, prepareLimit)

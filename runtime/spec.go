@@ -63,6 +63,10 @@ type Spec struct {
 	// Network is the network that the box is in. The plan must say the same.
 	Network Network
 
+	// Stamp is what else must be the same for two boxes to be alike: it enters
+	// their keys.
+	Stamp string
+
 	Filter []byte // compiled seccomp filter; required where the plan enforces seccomp
 
 	CPUTime   time.Duration // user and system, of the whole box; none for a service

@@ -40,6 +40,7 @@ type Config struct {
 	Approvals  ApprovalsConfig
 	Audit      AuditConfig
 	Sessions   SessionsConfig
+	Pool       PoolConfig
 
 	// Origin says by key, as in "agent.openclaw.user", which file and line set
 	// it, and by "agent.openclaw" and "workspace.project" where they begin; what
@@ -66,6 +67,7 @@ func DefaultsFor(executable string) Config {
 		Approvals:      defaultApprovals(),
 		Audit:          defaultAudit("/var/lib/clawsup"),
 		Sessions:       defaultSessions(),
+		Pool:           defaultPool(),
 		Origin:         map[string]string{},
 	}
 }

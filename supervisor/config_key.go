@@ -92,6 +92,14 @@ var configKeys = []key[Config]{
 	row("sessions.max", "what a session may hold", size(1<<20, anySize), func(c *Config) *profiles.Bytes { return &c.Sessions.Max }),
 	row("sessions.count", "sessions of an agent", number[int](1, manyIDs), func(c *Config) *int { return &c.Sessions.Count }),
 	row("sessions.reserve", "free space below which calls in sessions end", size(0, anySize), func(c *Config) *profiles.Bytes { return &c.Sessions.Reserve }),
+
+	row("pool.boxes", "boxes kept waiting for calls; 0: none", number[int](0, 65536), func(c *Config) *int { return &c.Pool.Boxes }),
+	row("pool.per_profile", "of them, what one profile may keep from others", number[int](1, 65536), func(c *Config) *int { return &c.Pool.PerProfile }),
+	row("pool.per_session", "the same for one session", number[int](1, 65536), func(c *Config) *int { return &c.Pool.PerSession }),
+	row("pool.memory", "memory of all that wait", size(1<<20, anySize), func(c *Config) *profiles.Bytes { return &c.Pool.Memory }),
+	row("pool.idle", "after which boxes that nobody asks for go", span(time.Second, aYear), func(c *Config) *profiles.Duration { return &c.Pool.Idle }),
+	row("pool.age", "after which boxes are made anew", span(time.Second, aYear), func(c *Config) *profiles.Duration { return &c.Pool.Age }),
+	row("pool.wait", "how long a call waits where the host has no room", span(time.Millisecond, aYear), func(c *Config) *profiles.Duration { return &c.Pool.Wait }),
 }
 
 // workspaceKeys are those of [[workspace]].

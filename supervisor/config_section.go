@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/clawsup/clawsup/profiles"
+	"github.com/clawsup/clawsup/supervisor/pool"
 )
 
 // WorkspaceConfig is a tree that calls may work on: a [[workspace]].
@@ -66,6 +67,28 @@ type SessionsConfig struct {
 	Reserve profiles.Bytes    // what calls in sessions leave free on the file system; 0: nothing
 }
 
+// PoolConfig bounds the boxes that the daemon keeps waiting: the section [pool].
+type PoolConfig struct {
+	Boxes      int               // that wait; 0: none, and each call has its own made
+	PerProfile int               // of Boxes, that one profile may keep from others
+	PerSession int               // the same for one session
+	Memory     profiles.Bytes    // of all that wait
+	Idle       profiles.Duration // after which boxes that nobody asks for go
+	Age        profiles.Duration // after which boxes are made anew: they have copies of files of the host
+	Wait       profiles.Duration // how long a call waits where the host has no room
+}
+
+// Bounds are the same for package pool.
+func (c *PoolConfig) Bounds() pool.Config {
+	b := pool.Default()
+	b.Boxes, b.ProfileShare, b.SessionShare, b.Memory = c.Boxes, c.PerProfile, c.PerSession, int64(c.Memory)
+	b.Idle, b.Age, b.Wait = time.Duration(c.Idle), time.Duration(c.Age), time.Duration(c.Wait)
+	if c.Boxes == 0 {
+		b.Templates = 0
+	}
+	return b
+}
+
 // AuditKey is the key that receipts are signed with where no other is named. A
 // systemd credential called audit.key goes before it.
 const AuditKey = "/etc/clawsup/audit.key"
@@ -93,6 +116,14 @@ func defaultAudit(stateDir string) AuditConfig {
 		Anchor:  filepath.Join(stateDir, "audit.head"),
 		Key:     AuditKey,
 		Segment: 16 << 20,
+	}
+}
+
+func defaultPool() PoolConfig {
+	d := pool.Default()
+	return PoolConfig{
+		Boxes: d.Boxes, PerProfile: d.ProfileShare, PerSession: d.SessionShare, Memory: profiles.Bytes(d.Memory),
+		Idle: profiles.Duration(d.Idle), Age: profiles.Duration(d.Age), Wait: profiles.Duration(d.Wait),
 	}
 }
 

@@ -28,6 +28,7 @@ type Supervisor struct {
 	share  *os.File // see shareHost
 
 	filters sync.Map // compiled ones, by their groups' names
+	boxes   *Boxes   // nil: none wait
 }
 
 // Open makes the host ready and removes what killed processes left. The
@@ -94,8 +95,11 @@ func flock(f *os.File, how int) error {
 // harms nobody, and is used by the next.
 func (s *Supervisor) Close() error {
 	var err error
+	if s.boxes != nil {
+		err = s.boxes.Close()
+	}
 	if flock(s.share, unix.LOCK_EX|unix.LOCK_NB) == nil {
-		err = s.host.Close()
+		err = errors.Join(err, s.host.Close())
 	}
 	return errors.Join(err, s.share.Close())
 }
@@ -214,9 +218,9 @@ func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, si
 	if spec.Filter, err = s.Filter(p.Groups); err != nil {
 		return fail(err)
 	}
-	box, err := s.host.Prepare(ctx, spec)
+	box, closeBox, err := s.box(ctx, p, spec)
 	if box != nil {
-		defer func() { err = errors.Join(err, box.Close()) }()
+		defer func() { err = errors.Join(err, closeBox()) }()
 	}
 	// A box that was ready in the very moment may not be fit to run any more.
 	if ctx.Err() != nil {

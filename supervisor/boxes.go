@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/supervisor/pool"
+)
+
+// Boxes keeps prepared sandboxes waiting.
+type Boxes = pool.Pool[runtime.Spec, *runtime.Sandbox]
+
+// KeepBoxes has calls take boxes that wait, from now on, instead of ones that
+// are made for them. It is for a daemon; Close ends it.
+func (s *Supervisor) KeepBoxes(config pool.Config) *Boxes {
+	s.boxes = pool.New(config, pool.Source[runtime.Spec, *runtime.Sandbox]{
+		Template: func(ctx context.Context, spec runtime.Spec) (pool.Template[runtime.Spec, *runtime.Sandbox], error) {
+			return s.host.Template(ctx, spec)
+		},
+		Exhausted: exhausted,
+		Trouble: func(err error) {
+			logrus.WithError(err).Warn("a sandbox could not be made ahead of its call, or not be removed")
+		},
+	})
+	return s.boxes
+}
+
+// exhausted says whether an error means that the host has no room for another
+// box, and may have later.
+func exhausted(err error) bool {
+	for _, full := range []error{runtime.ErrNoSlot, unix.EAGAIN, unix.ENOMEM, unix.ENOSPC, unix.EMFILE, unix.ENFILE, unix.EUSERS} {
+		if errors.Is(err, full) {
+			return true
+		}
+	}
+	return false
+}
+
+// box gives a prepared box for a plan, and what ends it.
+func (s *Supervisor) box(ctx context.Context, p *Plan, spec runtime.Spec) (*runtime.Sandbox, func() error, error) {
+	if s.boxes == nil {
+		box, err := s.host.Prepare(ctx, spec)
+		if err != nil {
+			return nil, nil, err
+		}
+		return box, box.Close, nil
+	}
+	spec.Stamp = stamp(spec.Read)
+	template, key, err := spec.Keys()
+	if err != nil {
+		return nil, nil, err
+	}
+	taken, err := s.boxes.Take(ctx, pool.Want[runtime.Spec]{
+		Spec: spec, Key: pool.Key(key), Template: pool.Key(template),
+		Labels: pool.Labels{Profile: p.Profile.Profile.Name, Session: p.Request.Session},
+		// A copy that was sealed for a question is this call's alone.
+		Once: p.Sealed != nil || p.Interpreted != nil,
+	})
+	if err != nil {
+		var failed *runtime.Error
+		if !errors.As(err, &failed) {
+			err = &runtime.Error{Step: runtime.StepSlot, Err: err}
+		}
+		return nil, nil, err
+	}
+	return taken.Box, taken.Close, nil
+}
+
+// stamp tells apart what files of the host a box shows: one that was replaced
+// under its name is another file, and boxes that wait still have the old one.
+func stamp(paths []string) string {
+	if len(paths) == 0 {
+		return ""
+	}
+	var all strings.Builder
+	for _, p := range paths {
+		var st unix.Stat_t
+		if unix.Stat(p, &st) == nil { // else the mount will say so
+			fmt.Fprintf(&all, "%x:%x ", st.Dev, st.Ino)
+		}
+	}
+	return all.String()
+}
