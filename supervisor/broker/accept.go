@@ -61,7 +61,7 @@ func (b *Broker) accept(o owner, s api.Submit, files []*os.File) (_ *call, known
 	}
 	c := &call{
 		id: mint("c-"), owner: o, request: s, mark: fingerprint(s), gen: gen,
-		done: make(chan struct{}), next: make(chan change, 1), changed: make(chan struct{}),
+		done: make(chan struct{}), next: make(chan change, 1),
 	}
 	// A descriptor may lie on a file system that doesn't answer: nobody else
 	// waits for it.

@@ -45,13 +45,25 @@ func (b *Broker) ask(c *call, verdict policy.Verdict) *runtime.Result {
 		c.update(func(v *api.Call) {
 			v.State, v.Ticket, v.Decision, v.Rule = api.Asking, ticket, string(profiles.Ask), verdict.Rule
 		})
-		if err := b.write(c, c.decision(string(profiles.Ask), verdict.Rule, "")); err != nil {
+		if err := b.note(c, c.decision(string(profiles.Ask), verdict.Rule, "")); err != nil {
 			cancel() // the call leaves the ticket
 			_, _ = b.book.Await(ctx, ticket, c.id)
 			return no(verdict.Rule, "the question could not be recorded: "+err.Error())
 		}
+		// The disk works while people read. What it can't keep they are not to answer.
+		recorded := make(chan error, 1)
+		go func() {
+			err := b.settle(c)
+			if err != nil {
+				cancel()
+			}
+			recorded <- err
+		}()
 		answer, err := b.book.Await(ctx, ticket, c.id)
+		unrecorded := <-recorded
 		switch {
+		case unrecorded != nil:
+			return no(verdict.Rule, "the question could not be recorded: "+unrecorded.Error())
 		case err != nil:
 			return no(verdict.Rule, err.Error())
 		case c.ctx.Err() != nil:

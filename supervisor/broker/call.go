@@ -47,8 +47,8 @@ type call struct {
 	request api.Submit
 	mark    string // of the request; see fingerprint
 	gen     *Generation
-	first   atomic.Uint64  // sequence number of its first receipt; 0: it has none
-	pending *audit.Pending // a decision on its way to the disk; nil: none
+	first   atomic.Uint64    // sequence number of its first receipt; 0: it has none
+	pending []*audit.Pending // noted, on their way to the disk; of the goroutine that carries it out
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -67,7 +67,7 @@ type call struct {
 	over    bool             // mu; no change is taken any more
 	secret  bool             // mu; its output is private
 	box     *runtime.Sandbox // mu; while it runs
-	changed chan struct{}    // mu; closed and replaced whenever view changes
+	changed chan struct{}    // mu; closed when view changes; nil: nobody waits for that
 }
 
 // change is a call in other words.
@@ -139,13 +139,18 @@ func (c *call) update(f func(*api.Call)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f(&c.view)
-	close(c.changed)
-	c.changed = make(chan struct{})
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
+	}
 }
 
 // changes gives the view and a channel that is closed when it is no longer so.
 func (c *call) changes() (api.Call, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.changed == nil {
+		c.changed = make(chan struct{})
+	}
 	return c.view, c.changed
 }

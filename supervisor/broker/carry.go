@@ -105,7 +105,7 @@ func (b *Broker) refused(c *call, err error) runtime.Result {
 // denied records a no and gives its result.
 func (b *Broker) denied(c *call, rule, reason string) runtime.Result {
 	c.update(func(v *api.Call) { v.Decision, v.Rule, v.Reason = string(profiles.Deny), rule, reason })
-	_ = b.write(c, c.decision(string(profiles.Deny), rule, reason)) // a no stays one
+	_ = b.note(c, c.decision(string(profiles.Deny), rule, reason)) // a no stays one
 	return supervisor.DeniedResult(c.plan, reason)
 }
 

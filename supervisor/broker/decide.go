@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/clawsup/clawsup/profiles"
@@ -69,19 +70,14 @@ func (b *Broker) headless(c *call) bool {
 // be made meanwhile: what such a call does is not yet an effect. Where it can
 // write, the yes is on the disk first.
 func (b *Broker) allowed(c *call, rule string) error {
-	r := c.decision(string(profiles.Allow), rule, "")
+	record := b.note
 	if reachesOut(c.plan) {
-		if err := b.write(c, r); err != nil {
-			return fmt.Errorf("the decision could not be recorded, so nothing ran: %w", err)
-		}
-		return nil
+		record = b.write
 	}
-	b.noteFirst(c)
-	var err error
-	if c.pending, err = b.log.Begin(c.ctx, r); err != nil && c.ctx.Err() == nil {
-		b.logFailed(err)
+	if err := record(c, c.decision(string(profiles.Allow), rule, "")); err != nil {
+		return fmt.Errorf("the decision could not be recorded, so nothing ran: %w", err)
 	}
-	return err
+	return nil
 }
 
 // noteFirst notes a number that no receipt of the call is before, as long as it
@@ -94,20 +90,39 @@ func (b *Broker) noteFirst(c *call) {
 	c.first.CompareAndSwap(0, from)
 }
 
-// write writes a receipt about a call and waits for it, and for one before it.
+// note writes a receipt about a call without waiting for the disk: what comes
+// after it in the log is not durable before it is.
+func (b *Broker) note(c *call, r audit.Receipt) error {
+	b.noteFirst(c)
+	p, err := b.log.Begin(context.Background(), r)
+	if err != nil {
+		b.logFailed(err)
+		return err
+	}
+	c.pending = append(c.pending, p)
+	return nil
+}
+
+// write writes a receipt about a call and waits for it, and for those noted
+// before: one sync is for all of them.
 func (b *Broker) write(c *call, r audit.Receipt) error {
-	ctx := context.Background()
-	if p := c.pending; p != nil {
-		c.pending = nil
-		if _, err := p.Wait(ctx); err != nil {
+	b.noteFirst(c)
+	_, err := b.log.Append(context.Background(), r)
+	if err != nil {
+		b.logFailed(err)
+	}
+	return errors.Join(b.settle(c), err)
+}
+
+// settle waits until the disk has what was noted about a call.
+func (b *Broker) settle(c *call) error {
+	noted := c.pending
+	c.pending = nil
+	for _, p := range noted {
+		if _, err := p.Wait(context.Background()); err != nil {
 			b.logFailed(err)
 			return err
 		}
-	}
-	b.noteFirst(c)
-	if _, err := b.log.Append(ctx, r); err != nil {
-		b.logFailed(err)
-		return err
 	}
 	return nil
 }

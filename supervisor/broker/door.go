@@ -145,10 +145,13 @@ func (b *Broker) admit(d *door, p api.Peer) error {
 	return nil
 }
 
-// client tells who sent a request. The roles are those of this moment.
+// client tells who sent a request. The roles are those of this moment; an agent
+// has none.
 func (b *Broker) client(d *door, p api.Peer) client {
 	c := client{door: d, uid: p.UID}
-	c.role, c.user = b.generation.Load().roles.Of(p.UID)
+	if d.kind != agentDoor {
+		c.role, c.user = b.generation.Load().roles.Of(p.UID)
+	}
 	return c
 }
 

@@ -126,7 +126,7 @@ func (b *Broker) closeLeft(ctx context.Context, p *past) error {
 
 // remembered begins a call from its first receipt.
 func remembered(r *audit.Receipt) *call {
-	c := &call{id: r.Call, done: make(chan struct{}), changed: make(chan struct{})}
+	c := &call{id: r.Call, done: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.cancel(nil)
 	c.view = api.Call{ID: r.Call, Requester: r.Requester, Created: r.Time, State: api.Running}

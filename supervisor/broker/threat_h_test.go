@@ -537,7 +537,7 @@ func (h *host) holds() (n holdings) {
 	n.Going, n.Waiting = h.broker.queue.numbers()
 	q := h.broker.queue
 	q.mu.Lock()
-	n.Lines = len(q.lines) + len(q.order) + len(q.agents) + len(q.going)
+	n.Lines = len(q.lines) + len(q.order) + len(q.agents) + len(q.skills)
 	q.mu.Unlock()
 	n.Tickets, _ = h.broker.book.Counts()
 	return n
