@@ -130,6 +130,8 @@ type Store struct {
 	mu       sync.Mutex         // never held while the disk is at work
 	options  Options            // mu
 	sessions map[string]*kept   // mu; by id
+	named    map[title]*kept    // mu; the same, by whose they are and their name
+	owned    map[Owner]int      // mu; how many each has, see Owner.key
 	agents   map[string][]Label // mu
 	notes    []string           // mu; of Open
 	full     error              // mu; what Room said the last time
@@ -174,7 +176,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	}()
 	s := &Store{
 		dir: dir, remover: newRemover(ctx, dir), ctx: ctx, cancel: cancel, measurers: make(chan struct{}, measurers),
-		options: o, sessions: map[string]*kept{}, agents: map[string][]Label{},
+		options: o, sessions: map[string]*kept{}, named: map[title]*kept{}, owned: map[Owner]int{}, agents: map[string][]Label{},
 	}
 	if err := os.MkdirAll(s.agentDir(), 0o700); err != nil {
 		return nil, err
@@ -211,7 +213,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		if err := record.Sweep(filepath.Join(dir, name)); err != nil {
 			s.notes = append(s.notes, fmt.Sprintf("session %s: what a killed process left could not be removed: %v", name, err))
 		}
-		s.sessions[one.ID] = one
+		s.put(one)
 	}
 	if err := s.readAgents(); err != nil {
 		return nil, err
@@ -371,23 +373,43 @@ func (one *Session) copy() Session {
 	return c
 }
 
-// find gives the owner's session of a name, and how many the owner has.
+// find gives the owner's session of a name, and how many the owner has. s.mu is held.
 func (s *Store) find(owner Owner, name string) (found *kept, mine int) {
-	for _, one := range s.sessions {
-		if !one.Owner.same(owner) {
-			continue
-		}
-		mine++
-		if one.Name == name {
-			found = one
-		}
-	}
-	return found, mine
+	return s.named[title{owner.key(), name}], s.owned[owner.key()]
 }
 
-// same tells an agent by its name, whatever its uid is today.
-func (o Owner) same(p Owner) bool {
-	return o.Agent == p.Agent && (o.Agent != "" || o.UID == p.UID)
+// title is what finds a session for its owner.
+type title struct {
+	owner Owner // see Owner.key
+	name  string
+}
+
+// key tells an agent by its name, whatever its uid is today.
+func (o Owner) key() Owner {
+	if o.Agent != "" {
+		o.UID = 0
+	}
+	return o
+}
+
+// put makes a session known. s.mu is held, or nobody else has s.
+func (s *Store) put(one *kept) {
+	s.sessions[one.ID] = one
+	s.named[title{one.Owner.key(), one.Name}] = one
+	s.owned[one.Owner.key()]++
+}
+
+// take is the opposite. s.mu is held.
+func (s *Store) take(one *kept) {
+	delete(s.sessions, one.ID)
+	if t := (title{one.Owner.key(), one.Name}); s.named[t] == one {
+		delete(s.named, t)
+	}
+	if o := one.Owner.key(); s.owned[o] > 1 {
+		s.owned[o]--
+	} else {
+		delete(s.owned, o)
+	}
 }
 
 // begin makes a session, in the place of one whose time is over. s.writing is held.
@@ -412,7 +434,7 @@ func (s *Store) begin(owner Owner, name string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sessions[one.ID] = &kept{Session: one, measured: true}
+	s.put(&kept{Session: one, measured: true})
 	return nil
 }
 
@@ -522,13 +544,16 @@ func set(labels []Label) (l policy.Labels) {
 // Mark puts a label on a session and on an agent, where it isn't yet. Either
 // may be empty. It is durable when Mark returns.
 func (s *Store) Mark(id, agent, label, call, why string) error {
+	if s.marked(id, agent, label) { // as nearly always: and then no disk is waited for
+		return nil
+	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.Lock()
 	now := s.options.Now()
 	s.mu.Unlock()
 	add := func(labels []Label) ([]Label, error) {
-		if slices.ContainsFunc(labels, func(l Label) bool { return l.Label == label }) {
+		if has(labels, label) {
 			return nil, nil
 		}
 		return append(slices.Clone(labels), Label{label, call, why, now}), nil
@@ -540,6 +565,20 @@ func (s *Store) Mark(id, agent, label, call, why string) error {
 		return nil
 	}
 	return s.labelAgent(agent, add)
+}
+
+// marked says whether both have a label already.
+func (s *Store) marked(id, agent, label string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one := s.sessions[id]; one != nil && !has(one.Labels, label) {
+		return false
+	}
+	return agent == "" || has(s.agents[agent], label)
+}
+
+func has(labels []Label, label string) bool {
+	return slices.ContainsFunc(labels, func(l Label) bool { return l.Label == label })
 }
 
 // labelSession gives a session other labels, on the disk and then in memory;
@@ -662,12 +701,12 @@ func (s *Store) remove(id string) error {
 		s.mu.Unlock()
 		return refuse("%d calls are at work in session %s: stop them first", n, id)
 	}
-	delete(s.sessions, id) // first, so that no call gets in
+	s.take(one) // first, so that no call gets in
 	s.mu.Unlock()
 	if err := os.Rename(filepath.Join(s.dir, id), filepath.Join(s.dir, leaving+id)); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.sessions[id] = one
+		s.put(one)
 		return err
 	}
 	s.remover.add(leaving + id)

@@ -4,6 +4,7 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -224,5 +225,82 @@ func TestFind(t *testing.T) {
 	}
 	if _, err := s.Find("nobody"); !errors.Is(err, ErrUnknown) {
 		t.Error(err)
+	}
+}
+
+// TestFoundAmongMany: an owner's session is found by its name, whoever has
+// others of it, over a removal and over a restart.
+func TestFoundAmongMany(t *testing.T) {
+	dir, c := filepath.Join(t.TempDir(), "sessions"), &clock{time.Unix(1e9, 0).UTC()}
+	s := open(t, dir, c)
+	ids := map[title]string{}
+	for _, o := range []Owner{{Agent: "claw", UID: 7}, {Agent: "paw", UID: 7}, {UID: 7}, {UID: 8}} {
+		for _, name := range []string{"a", "b", "c"} {
+			one, err := s.Use(t.Context(), o, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids[title{o, name}] = one.ID
+			s.Leave(one.ID)
+		}
+		var full *Error
+		if _, err := s.Use(t.Context(), o, "d"); !errors.As(err, &full) {
+			t.Errorf("a fourth: %v", err)
+		}
+	}
+	settled(t, s)
+	gone := title{Owner{UID: 7}, "b"}
+	if err := s.Remove(ids[gone]); err != nil {
+		t.Fatal(err)
+	}
+	delete(ids, gone)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, c)
+	for of, id := range ids {
+		if of.owner.Agent != "" {
+			of.owner.UID = 9 // an agent is told by its name
+		}
+		if one, err := s.Use(t.Context(), of.owner, of.name); err != nil || one.ID != id {
+			t.Errorf("%+v is %s, %v; want %s", of, one.ID, err, id)
+		}
+	}
+	if one, err := s.Use(t.Context(), gone.owner, "d"); err != nil {
+		t.Errorf("in the place of the removed: %+v, %v", one, err)
+	}
+}
+
+// BenchmarkUse is a call in a session, with its labels, among others.
+func BenchmarkUse(b *testing.B) {
+	for _, others := range []int{0, 200} {
+		b.Run(fmt.Sprintf("others=%d", others), func(b *testing.B) {
+			s, err := Open(filepath.Join(b.TempDir(), "sessions"), Options{Bounds: Bounds{Expiry: time.Hour, Max: 1 << 20, Count: 1000}, UID: 1234, GID: 1234})
+			if err != nil {
+				b.Fatal(err)
+			}
+			claw := Owner{Agent: "claw"}
+			for i := range others {
+				if _, err := s.Use(b.Context(), claw, fmt.Sprint("other-", i)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				one, err := s.Use(b.Context(), claw, "work")
+				if err == nil {
+					err = s.Mark(one.ID, claw.Agent, Private, "c-1", "it was asked for")
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				s.Labels(one.ID, claw.Agent)
+				s.Leave(one.ID)
+			}
+			b.StopTimer()
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
 	}
 }
