@@ -12,6 +12,7 @@ import (
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -23,6 +24,8 @@ type Generation struct {
 	Config   supervisor.Config
 	roles    approval.Roles
 	profiles map[string]*profiles.Loaded
+	rules    map[*profiles.Loaded][]policy.Rule // of profiles
+	agents   map[string]*supervisor.AgentConfig // of Config, by name
 }
 
 // load reads everything. It fails on the first file that is wrong: a profile
@@ -32,7 +35,10 @@ func load(file string, number int) (*Generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Generation{Number: number, Loaded: time.Now(), Config: config, profiles: map[string]*profiles.Loaded{}}
+	g := &Generation{Number: number, Loaded: time.Now(), Config: config, profiles: map[string]*profiles.Loaded{}, rules: map[*profiles.Loaded][]policy.Rule{}, agents: map[string]*supervisor.AgentConfig{}}
+	for i := range g.Config.Agents {
+		g.agents[g.Config.Agents[i].Name] = &g.Config.Agents[i]
+	}
 	list, err := profiles.List(config.ProfilePaths)
 	if err != nil {
 		return nil, err
@@ -49,6 +55,7 @@ func load(file string, number int) (*Generation, error) {
 			continue
 		}
 		g.profiles[l.Name] = p
+		g.rules[p] = g.rulesOf(p)
 	}
 	wrong = append(wrong, g.check()...)
 	if err := errors.Join(wrong...); err != nil {
@@ -85,12 +92,18 @@ func (g *Generation) check() (wrong []error) {
 }
 
 // agent gives the configuration of an agent, or nil.
-func (g *Generation) agent(name string) *supervisor.AgentConfig {
-	i := slices.IndexFunc(g.Config.Agents, func(a supervisor.AgentConfig) bool { return a.Name == name })
-	if i < 0 {
-		return nil
+func (g *Generation) agent(name string) *supervisor.AgentConfig { return g.agents[name] }
+
+// policy gives the rules of a profile. Nobody changes them.
+func (g *Generation) policy(p *profiles.Loaded) []policy.Rule {
+	if rules, ok := g.rules[p]; ok {
+		return rules
 	}
-	return &g.Config.Agents[i]
+	return g.rulesOf(p) // read from a path just now
+}
+
+func (g *Generation) rulesOf(p *profiles.Loaded) []policy.Rule {
+	return policy.AtLeast(g.Config.Approvals.Quorum, policy.FromProfile(p))
 }
 
 // profile gives what a caller may run under: root any profile, also by its

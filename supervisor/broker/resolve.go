@@ -89,7 +89,7 @@ func (b *Broker) resolve(ctx context.Context, c *call, s *api.Submit) (*supervis
 	if p.Skill != nil {
 		b.renewed(p.Skill)
 	}
-	return p, policy.AtLeast(c.gen.Config.Approvals.Quorum, policy.FromProfile(profile)), nil
+	return p, c.gen.policy(profile), nil
 }
 
 // renewed voids the grants for a skill whose folder has other bytes now. They
