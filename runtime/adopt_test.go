@@ -149,7 +149,7 @@ func TestServiceSurvivesItsMaker(t *testing.T) {
 	h := o.open(t)
 	if s, err := h.claim(context.Background()); err != nil || s.number != 1 {
 		t.Errorf("its slot was claimed: %+v %v", s, err)
-	} else if err := s.release(); err != nil {
+	} else if err := errors.Join(os.Remove(s.dir), s.release()); err != nil {
 		t.Error(err)
 	}
 	if len(boxProcesses(o.config.Group)) < 2 {

@@ -88,7 +88,7 @@ func (s *Berth) makeGroup(ctx context.Context, spec *Spec) error {
 	if spec.Layers.Enforce.Has(layer.CgroupIO) && devices == nil {
 		s.note(layer.CgroupIO, noDevice)
 	}
-	s.leaf, err = s.host.makeLeaf(ctx, s.slot, spec.limits(devices))
+	s.leaf, err = s.host.makeLeaf(ctx, s.slot, s.host.parent.Create, spec.limits(devices))
 	return err
 }
 

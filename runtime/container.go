@@ -4,6 +4,7 @@ package runtime
 
 import (
 	"os"
+	"slices"
 
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -25,19 +26,24 @@ var shownProc = map[string]bool{
 	"sys": true, "sysvipc": true,
 }
 
-// maskedProc lists what of the host's /proc a box must not see, by names in it.
-func maskedProc() ([]string, error) {
+// hiddenProc lists what of the host's /proc a box must not see, files and
+// directories, by their names in it.
+func hiddenProc() (files, dirs []string, err error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var masked []string
 	for _, e := range entries {
-		if name := e.Name(); !shownProc[name] && (name[0] < '0' || name[0] > '9') {
-			masked = append(masked, name)
+		name := e.Name()
+		switch {
+		case shownProc[name] || name[0] >= '0' && name[0] <= '9':
+		case e.IsDir():
+			dirs = append(dirs, name)
+		default:
+			files = append(files, name)
 		}
 	}
-	return masked, nil
+	return files, dirs, nil
 }
 
 // readonlyProc is what is shown and has files that root could write.
@@ -96,7 +102,7 @@ func (s *Berth) containerConfig(spec *Spec) *configs.Config {
 		Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC,
 		Data:  procOptions(spec),
 	}
-	mask, readonly := inProc(s.host.maskedProc), inProc(readonlyProc)
+	mask, readonly := inProc(append(slices.Clone(s.host.maskedProc), s.host.emptiedProc...)), inProc(readonlyProc)
 	if spec.ProcPids {
 		mask, readonly = nil, nil
 	}

@@ -52,8 +52,8 @@ type Host struct {
 
 	mine *numbers // slots that this process holds
 
-	maskedProc []string  // files of /proc that no box shows
-	withheld   wire.Text // tests: what Landlock has no rule for
+	maskedProc, emptiedProc []string  // files and directories of /proc that no box shows
+	withheld                wire.Text // tests: what Landlock has no rule for
 
 	Layers layer.Host // what the kernel offers
 }
@@ -73,7 +73,7 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 	}
 	go groups.Warm() // the first box is some ten milliseconds away
 	h.groups, h.Layers = groups, layer.Probe(groups)
-	if h.maskedProc, err = maskedProc(); err != nil {
+	if h.maskedProc, h.emptiedProc, err = hiddenProc(); err != nil {
 		return nil, failed(StepMount, err)
 	}
 	for _, d := range []struct {

@@ -117,10 +117,8 @@ func (s *Sandbox) makeGroup(ctx context.Context, t *Template) error {
 	if s.plan.Enforce.Has(layer.CgroupIO) && devices == nil {
 		s.note(layer.CgroupIO, noDevice)
 	}
-	if s.leaf, err = s.host.makeLeaf(ctx, s.slot, s.spec.limits(devices)); err != nil {
-		return err
-	}
-	return s.leaf.RestrictDevices()
+	s.leaf, err = s.host.makeLeaf(ctx, s.slot, s.host.parent.CreateBox, s.spec.limits(devices))
+	return err
 }
 
 // note adds to what the result says of a layer.
@@ -278,16 +276,13 @@ func (s *Sandbox) Close() error {
 		s.init.awaitFor(exitPause)
 	}
 	if s.leaf != nil {
-		left = s.leaf.Kill(ctx)
+		left = s.leaf.Remove(ctx)
 	}
 	if s.init != nil {
 		if err := s.init.await(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("the box does not end: %w", err))
 		}
 		errs = append(errs, s.init.Close())
-	}
-	if s.leaf != nil && left == nil {
-		left = s.leaf.Delete()
 	}
 	errs = append(errs, left)
 	if s.slot != nil {

@@ -108,8 +108,8 @@ func serve(t testing.TB, h *Host, spec Spec, call Call, log ServiceLog) *Service
 // nothing left.
 func TestServiceRuns(t *testing.T) {
 	h := testHost(t)
-	runCall(t, h, testSpec(t, h), testCall("true"), "") // opens what the process keeps
 	log := openLog(t, 1<<20)
+	_ = serve(t, h, serviceSpec(t, h), serviceCall("true"), openLog(t, 1<<10)).Close() // opens what the process keeps
 	before := takeInventory(t, h)
 	v := serve(t, h, serviceSpec(t, h), serviceCall("sh", "-c",
 		"for i in 1 2 3; do echo out$i; echo err$i >&2; done; cat; echo x >/dev/stderr; ls /proc/self/fd | tr '\\n' ' '; setsid sleep 600 & exit 7"), log)

@@ -126,10 +126,10 @@ func (h *Host) noSlot() error {
 	return fmt.Errorf("%w: there may be %d (slots)", ErrNoSlot, h.config.Slots)
 }
 
-// makeLeaf makes a slot's group. One that a dead holder left without its
-// directory is removed first.
-func (h *Host) makeLeaf(ctx context.Context, s *slot, limits cgroup.Limits) (*cgroup.Leaf, error) {
-	leaf, err := h.parent.Create(h.leafName(s.number), limits)
+// makeLeaf makes a slot's group by create, a method of its parent. One that a
+// dead holder left without its directory is removed first.
+func (h *Host) makeLeaf(ctx context.Context, s *slot, create func(string, cgroup.Limits) (*cgroup.Leaf, error), limits cgroup.Limits) (*cgroup.Leaf, error) {
+	leaf, err := create(h.leafName(s.number), limits)
 	if !errors.Is(err, os.ErrExist) {
 		return leaf, err
 	}
@@ -138,7 +138,7 @@ func (h *Host) makeLeaf(ctx context.Context, s *slot, limits cgroup.Limits) (*cg
 	if err := h.parent.Remove(ctx, h.leafName(s.number)); err != nil {
 		return nil, err
 	}
-	return h.parent.Create(h.leafName(s.number), limits)
+	return create(h.leafName(s.number), limits)
 }
 
 // try takes slot n, or gives nil if it is held.

@@ -112,7 +112,7 @@ func (t *Template) setup(spec *Spec, own []rootfs.Own) (wire.Message, error) {
 		CgroupNamespace: on.Has(layer.NamespaceCgroup), TimeNamespace: on.Has(layer.NamespaceTime),
 	}
 	if !spec.ProcPids {
-		s.Masked, s.Readonly = t.host.maskedProc, readonlyProc
+		s.Masked, s.Emptied, s.Readonly = t.host.maskedProc, t.host.emptiedProc, readonlyProc
 	}
 	for _, o := range own {
 		if o.Tmpfs != nil {

@@ -242,8 +242,10 @@ static struct {
 	int limit_count;
 	struct rule rules[MAX_RULES];
 	int rule_count;
-	const char *masked[MAX_PROC]; // names in /proc
+	const char *masked[MAX_PROC]; // files in /proc
 	int masked_count;
+	const char *emptied[MAX_PROC]; // directories in /proc
+	int emptied_count;
 	const char *readonly[MAX_PROC];
 	int readonly_count;
 	const char *measured[MAX_MEASURED]; // mount points
@@ -282,6 +284,7 @@ static bool read_setup(size_t length)
 		setup.rules[setup.rule_count].path = text(&c, NULL);
 	});
 	LIST(setup.masked_count, MAX_PROC, setup.masked[setup.masked_count] = text(&c, NULL));
+	LIST(setup.emptied_count, MAX_PROC, setup.emptied[setup.emptied_count] = text(&c, NULL));
 	LIST(setup.readonly_count, MAX_PROC, setup.readonly[setup.readonly_count] = text(&c, NULL));
 	LIST(setup.measured_count, MAX_MEASURED, setup.measured[setup.measured_count] = text(&c, NULL));
 	size_t bytes;
@@ -390,12 +393,9 @@ static uint64_t permitted(void)
 // first number that the kernel doesn't know ends it (capabilities(7)).
 static bool bound(uint64_t keep)
 {
-	for (int c = 0; c < 64; c++) {
-		if (prctl(PR_CAPBSET_READ, c, 0, 0, 0) < 0)
-			return true;
+	for (int c = 0; c < 64; c++)
 		if (!(keep >> c & 1) && prctl(PR_CAPBSET_DROP, c, 0, 0, 0) < 0)
-			return false;
-	}
+			return errno == EINVAL && c > CAP_SETPCAP;
 	return true;
 }
 
@@ -1056,20 +1056,23 @@ static void bring_up_loopback(int host)
 	close(s);
 }
 
+// hide covers names of the working directory. What a module has taken away since
+// the list was made needs no cover; that the covers are there, settle has seen.
+static void hide(int host, const char **names, int count, const char *cover)
+{
+	for (int i = 0; i < count; i++)
+		if (mount(cover, names[i], NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
+			fail(host, STEP_MOUNT, FAULT_ERRNO, names[i]);
+}
+
 // mount_proc shows the box's own processes, and hides what isn't for it.
 static void mount_proc(int host)
 {
 	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 	if (mount("proc", "/proc", "proc", flags, setup.proc) < 0 || chdir("/proc") < 0)
 		fail(host, STEP_MOUNT, FAULT_ERRNO, "/proc");
-	for (int i = 0; i < setup.masked_count; i++) {
-		struct stat st;
-		if (lstat(setup.masked[i], &st) < 0)
-			continue; // a module took it away
-		const char *cover = S_ISDIR(st.st_mode) ? setup.empty : "/dev/null";
-		if (mount(cover, setup.masked[i], NULL, MS_BIND, NULL) < 0)
-			fail(host, STEP_MOUNT, FAULT_ERRNO, setup.masked[i]);
-	}
+	hide(host, setup.masked, setup.masked_count, "/dev/null");
+	hide(host, setup.emptied, setup.emptied_count, setup.empty);
 	for (int i = 0; i < setup.readonly_count; i++)
 		if (mount(setup.readonly[i], setup.readonly[i], NULL, MS_BIND, NULL) < 0 ||
 		    mount(NULL, setup.readonly[i], NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | flags, NULL) < 0)
@@ -1295,6 +1298,7 @@ static bool settle(void)
 {
 	int null;
 	return setsid() >= 0 && syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 && chdir("/") == 0 &&
+	       access(setup.empty, F_OK) == 0 &&
 	       (null = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
 	       dup2(null, 2) >= 0 && close(null) == 0 && unshare(CLONE_NEWUTS) == 0 &&
 	       sethostname(setup.hostname, strlen(setup.hostname)) == 0 && setgroups(0, NULL) == 0 && (umask(022), ordinary()) &&

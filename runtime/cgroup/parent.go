@@ -314,7 +314,11 @@ func (p *Parent) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var errs []error
-	for _, dir := range slices.Backward(p.made) {
+	dirs := slices.Clone(p.made)
+	for _, s := range p.shared { // also of one that a killed predecessor made
+		dirs = append(dirs, s.dir)
+	}
+	for _, dir := range slices.Backward(dirs) {
 		err := unix.Rmdir(dir)
 		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) {
 			errs = append(errs, &os.PathError{Op: "rmdir", Path: dir, Err: err})

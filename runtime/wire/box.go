@@ -54,9 +54,10 @@ func (m *Message) Texts(list []string) {
 type Setup struct {
 	Hostname string
 	Proc     string   // mount options of /proc
-	Masked   []string // names in /proc that are hidden
-	Readonly []string // names in /proc that can't be written
-	Empty    string   // directory with nothing in it, that hides directories
+	Masked   []string // files in /proc that are hidden
+	Emptied  []string // directories in /proc that are
+	Readonly []string // directories in /proc that can't be written
+	Empty    string   // directory with nothing in it, that hides others
 	Measured []string // tmpfs mount points whose use is reported at the end
 	Rlimits  []Rlimit
 	Landlock *Ruleset // nil: the layer was lowered
@@ -120,6 +121,7 @@ func (s *Setup) Encode() Message {
 		m.Text(r.Path)
 	}
 	m.Texts(s.Masked)
+	m.Texts(s.Emptied)
 	m.Texts(s.Readonly)
 	m.Texts(s.Measured)
 	m.Text(string(s.Seccomp))
