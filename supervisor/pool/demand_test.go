@@ -83,6 +83,26 @@ func TestWantedWithinBounds(t *testing.T) {
 	}
 }
 
+// A burst that is a hair smaller than the last is remembered as well.
+func TestLikeBurstsAreRemembered(t *testing.T) {
+	now := time.Now()
+	c := Default()
+	d := demand{}
+	for range 5 {
+		d.arrive(now, ms)
+	}
+	for range 5 {
+		now = now.Add(peakWhole - time.Second)
+		if n := d.wanted(&c, now); n != 5 {
+			t.Errorf("%d, with a peak of %v", n, d.peak)
+		}
+		for range 5 {
+			now = now.Add(20 * time.Microsecond)
+			d.arrive(now, ms)
+		}
+	}
+}
+
 // What fewer says is when wanted falls.
 func TestFewer(t *testing.T) {
 	now := time.Now()

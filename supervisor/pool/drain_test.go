@@ -139,6 +139,38 @@ func TestDrainWhileMaking(t *testing.T) {
 	})
 }
 
+// The replacement that is being made is of a key that is drained, or from a
+// template that is.
+func TestDrainOfPartsWhileMaking(t *testing.T) {
+	for name, match := range map[string]func(Labels) bool{
+		"key":      func(l Labels) bool { return l.Session == "one" },
+		"template": ofProfile("files"),
+	} {
+		inBubble(t, Default(), func(t *testing.T, p *pool, m *maker) {
+			call(t, p, askFor(2, "files", "", 1), ms)
+			after(time.Second)
+			w := askFor(1, "web", "one", 1)
+			call(t, p, w, ms)
+			after(ms)
+			if s := p.Stats(); s.Total.Making != 1 {
+				t.Fatalf("%s: %+v", name, s)
+			}
+			var before int
+			m.set(func() { before = len(m.all) })
+			if _, err := p.Drain(match); err != nil {
+				t.Error(err)
+			}
+			after(time.Second)
+			if b := m.all[before]; b.closed.Load() != 1 || p.Stats().Total.Dropped < 1 {
+				t.Errorf("%s: what was being made is kept", name)
+			}
+			if n := waiting(p, w); name == "template" && n != 1 || name == "key" && n != 0 {
+				t.Errorf("%s: %d wait", name, n)
+			}
+		})
+	}
+}
+
 func TestDrainTellsErrors(t *testing.T) {
 	inBubble(t, Default(), func(t *testing.T, p *pool, m *maker) {
 		use(t, p, ask(1), 1)
@@ -172,7 +204,11 @@ func TestStop(t *testing.T) {
 		if err := p.Stop(); err != nil {
 			t.Error(err)
 		}
+		begin := time.Now()
 		all.Wait()
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("those in line end after %v", took)
+		}
 		if _, err := p.Take(t.Context(), ask(1)); !errors.Is(err, ErrStopped) {
 			t.Error(err)
 		}

@@ -102,6 +102,9 @@ func (p *Pool[S, B]) takeNew(ctx context.Context, w *Want[S], s *shelf[S, B], no
 			return nil, err
 		}
 		p.fail(me, err)
+		if len(s.waiting) > 0 {
+			continue
+		}
 		if rest := p.giveUp(s, give, time.Now()); len(rest) > 0 {
 			give *= 2
 			p.mu.Unlock()

@@ -261,20 +261,82 @@ func TestRoomMadeByOthers(t *testing.T) {
 		m.set(func() { m.fail = func() error { return errNoRoom } })
 		var all sync.WaitGroup
 		for i := range 20 {
-			all.Go(func() { call(t, p, ask(i), ms) })
+			all.Go(func() { call(t, p, ask(i), time.Minute) })
 		}
 		after(500 * ms)
 		tried := m.tried()
 		after(6 * time.Second)
-		if n := m.tried() - tried; n < 5 || n > 7 {
+		if n := m.tried() - tried; n != 6 {
 			t.Errorf("%d tries in six seconds", n)
 		}
 		m.set(func() { m.fail = nil })
 		begin := time.Now()
 		all.Wait()
-		if took := time.Since(begin); took > time.Second+20*(m.prepare+ms) {
+		if took := time.Since(begin); took > time.Minute+time.Second+20*m.prepare {
 			t.Errorf("it took %v", took)
 		}
+	})
+}
+
+// After a few successes the Takes go side by side again.
+func TestRoomIsThereAgain(t *testing.T) {
+	c := Default()
+	c.Makers = 5
+	inBubble(t, c, func(t *testing.T, p *pool, m *maker) {
+		m.set(func() { m.fail = func() error { return errNoRoom } })
+		var all sync.WaitGroup
+		for i := range 14 {
+			all.Go(func() { call(t, p, ask(i), time.Minute) })
+		}
+		after(100 * ms)
+		m.set(func() { m.fail, m.prepare = nil, 100*ms })
+		begin := time.Now()
+		p.Released()
+		all.Wait()
+		if took := time.Since(begin); took != time.Minute+(muchLuck+2)*100*ms {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// Who comes while the first in line tries again doesn't try beside it.
+func TestNobodyOvertakes(t *testing.T) {
+	c := Default()
+	c.Boxes = 0
+	inBubble(t, c, func(t *testing.T, p *pool, m *maker) {
+		running := full(t, p, m, 1)
+		m.set(func() { m.prepare = 100 * ms })
+		var all sync.WaitGroup
+		all.Go(func() { call(t, p, ask(1), ms) })
+		after(time.Second)
+		end(t, running[0])
+		after(50 * ms)
+		all.Go(func() { call(t, p, ask(2), ms) })
+		synctest.Wait()
+		if s := p.Stats(); s.Making != 1 || s.Queued != 1 {
+			t.Errorf("%+v", s)
+		}
+		all.Wait()
+	})
+}
+
+// A try in vain is none if a box for it was made ahead meanwhile.
+func TestAheadServesWhoTriedInVain(t *testing.T) {
+	inBubble(t, Default(), func(t *testing.T, p *pool, m *maker) {
+		use(t, p, ask(2), 1)
+		m.set(func() { m.prepare = 100 * ms })
+		call(t, p, ask(1), ms)
+		after(50 * ms) // half of its successor is made
+		m.set(func() { m.slots = 2 })
+		begin := time.Now()
+		b := take(t, p, ask(1))
+		if took := time.Since(begin); took != 100*ms {
+			t.Errorf("it took %v", took)
+		}
+		if s := p.Stats().Total; s.Evicted != 0 || waiting(p, ask(2)) != 1 {
+			t.Errorf("%+v", s)
+		}
+		end(t, b)
 	})
 }
 
@@ -391,9 +453,14 @@ func TestMakersAreBounded(t *testing.T) {
 		if _, err := p.Take(t.Context(), ask(9)); !errors.As(err, &r) || !errors.Is(err, errBusy) || !strings.Contains(err.Error(), "within 1s") {
 			t.Error(err)
 		}
-		p.Set(Config{Makers: 4, Wait: time.Second})
+		all.Go(func() { call(t, p, ask(9), ms) })
+		synctest.Wait()
 		m.set(func() { m.prepare = ms })
-		call(t, p, ask(9), ms)
+		p.Set(Config{Makers: 4, Wait: time.Second})
+		after(2 * ms)
+		if s := p.Stats(); s.Queued != 0 || s.Making != 3 {
+			t.Errorf("%+v", s)
+		}
 		cancel()
 		all.Wait()
 	})

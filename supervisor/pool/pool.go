@@ -102,7 +102,7 @@ type Pool[S any, B Box] struct {
 	waiting   int                     // mu; boxes on all shelves
 	memory    int64                   // mu; their cost
 	took      time.Duration           // mu; mean of how long a box takes to be made
-	ahead     bool                    // mu; one is being made ahead
+	ahead     *shelf[S, B]            // mu; for which one is being made ahead
 	line      line[S, B]              // mu
 	total     counts                  // mu
 	profiles  map[string]*counts      // mu

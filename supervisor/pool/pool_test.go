@@ -55,6 +55,20 @@ func TestReplacementWaitsForTheCall(t *testing.T) {
 			end(t, b)
 		})
 	}
+	// Of two calls that run one ends: one replacement is made.
+	c.Least = 2
+	inBubble(t, c, func(t *testing.T, p *pool, m *maker) {
+		call(t, p, ask(1), ms)
+		after(time.Second)
+		one, two := take(t, p, ask(1)), take(t, p, ask(1))
+		end(t, one)
+		after(c.Patience - ms)
+		expect(t, p, Line{Misses: 1, Hits: 2, Made: 4, Wanted: 2, Waiting: 1})
+		after(time.Second)
+		expect(t, p, Line{Misses: 1, Hits: 2, Made: 5, Wanted: 2, Waiting: 2})
+		end(t, two)
+	})
+	c = Default()
 	c.Patience = 0
 	inBubble(t, c, func(t *testing.T, p *pool, m *maker) {
 		b := take(t, p, ask(1))
@@ -172,6 +186,20 @@ func TestBurstsAndIdleness(t *testing.T) {
 	})
 }
 
+// A template is used when a box of it is taken.
+func TestTemplateOfATakenBoxIsNotIdle(t *testing.T) {
+	c := Default()
+	inBubble(t, c, func(t *testing.T, p *pool, m *maker) {
+		call(t, p, ask(1), ms)
+		after(c.Idle - 20*ms)
+		call(t, p, ask(1), time.Second)
+		after(time.Second)
+		if s := p.Stats().Total; m.built != 1 || s.Hits != 1 || s.Waiting != 1 {
+			t.Errorf("%d templates, %+v", m.built, s)
+		}
+	})
+}
+
 func TestOnceLeavesNothing(t *testing.T) {
 	inBubble(t, Default(), func(t *testing.T, p *pool, m *maker) {
 		w := ask(1)
@@ -285,7 +313,11 @@ func TestDeadTemplateTakesItsBoxesAlong(t *testing.T) {
 func TestTemplateDiesAtWork(t *testing.T) {
 	inBubble(t, Default(), func(t *testing.T, p *pool, m *maker) {
 		time.AfterFunc(m.template+ms, func() { m.set(func() { m.living[0].dead.Store(true) }) })
-		call(t, p, ask(1), ms)
+		var all sync.WaitGroup
+		for i := range 3 { // all of them see it die, and share the next
+			all.Go(func() { call(t, p, ask(i), ms) })
+		}
+		all.Wait()
 		if m.built != 2 || !m.living[0].gone() {
 			t.Errorf("%d templates were made", m.built)
 		}

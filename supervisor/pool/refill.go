@@ -21,8 +21,7 @@ func (p *Pool[S, B]) refill() {
 			}
 			continue
 		}
-		s.making++
-		p.ahead = true
+		p.ahead = s
 		spec, cost := s.spec, s.cost
 		t := p.attach(s, spec, false, now)
 		p.mu.Unlock()
@@ -31,8 +30,7 @@ func (p *Pool[S, B]) refill() {
 
 		p.mu.Lock()
 		now = time.Now()
-		s.making--
-		p.ahead = false
+		p.ahead = nil
 		p.prepared(t, took, err, now)
 		if err == nil {
 			p.deliver(&Taken[S, B]{Box: box, pool: p, shelf: s, from: t, cost: cost}, now)
@@ -48,7 +46,7 @@ func (p *Pool[S, B]) refill() {
 
 // nudge wakes the refiller if it may have something to make.
 func (p *Pool[S, B]) nudge() {
-	if len(p.hungry) == 0 || p.ahead || p.busy() {
+	if len(p.hungry) == 0 || p.ahead != nil || p.busy() {
 		return
 	}
 	select {

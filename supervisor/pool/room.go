@@ -78,12 +78,9 @@ func (p *Pool[S, B]) weigh(s *shelf[S, B], more int, h shares, now time.Time) wo
 	return worth{over, s.demand.rateAt(now) / float64(len(s.waiting)+more)}
 }
 
-// least is the stocked shelf that is worth least, but for one.
-func (p *Pool[S, B]) least(but *shelf[S, B], h shares, now time.Time) (least *shelf[S, B], is worth) {
+// least is the stocked shelf that is worth least.
+func (p *Pool[S, B]) least(h shares, now time.Time) (least *shelf[S, B], is worth) {
 	for _, s := range p.stocked {
-		if s == but {
-			continue
-		}
 		if w := p.weigh(s, 0, h, now); least == nil || w.less(is) {
 			least, is = s, w
 		}
@@ -92,21 +89,22 @@ func (p *Pool[S, B]) least(but *shelf[S, B], h shares, now time.Time) (least *sh
 }
 
 // lesser is the shelf that must give way to one more box of s; nil: all are
-// worth as much or more.
+// worth as much or more. It is never s: with one more it is worth less.
 func (p *Pool[S, B]) lesser(s *shelf[S, B], now time.Time) *shelf[S, B] {
 	h := p.shares()
-	least, is := p.least(s, h, now)
+	least, is := p.least(h, now)
 	if least == nil || !is.less(p.weigh(s, 1, h, now)) {
 		return nil
 	}
 	return least
 }
 
-// giveUp takes up to n waiting boxes of other shelves out of the pool, those
-// that are worth least first, or else idle templates, for a host without room.
+// giveUp takes up to n waiting boxes out of the pool, those that are worth least
+// first, or else idle templates of others, for a host without room. The shelf
+// that it is for has none.
 func (p *Pool[S, B]) giveUp(s *shelf[S, B], n int, now time.Time) (rest []closer) {
 	for len(rest) < n {
-		least, _ := p.least(s, p.shares(), now)
+		least, _ := p.least(p.shares(), now)
 		if least == nil {
 			break
 		}
@@ -126,7 +124,7 @@ func (p *Pool[S, B]) giveUp(s *shelf[S, B], n int, now time.Time) (rest []closer
 func (p *Pool[S, B]) trimBoxes(now time.Time) {
 	c := &p.config
 	for p.waiting > max(c.Boxes, 0) || c.Memory > 0 && p.memory > c.Memory {
-		least, _ := p.least(nil, p.shares(), now)
+		least, _ := p.least(p.shares(), now)
 		p.discard(p.shed(least, 1, evicted))
 	}
 }

@@ -226,11 +226,15 @@ func TestKeysAreForgotten(t *testing.T) {
 		for i := range maxKeys + 10 {
 			call(t, p, ask(i), ms)
 			after(10 * ms)
+			if i == maxKeys/2 {
+				call(t, p, ask(0), ms)
+				after(10 * ms)
+			}
 		}
 		if live, _ := m.now(); live != maxKeys || len(p.shelves) != maxKeys || p.order.Len() != maxKeys {
 			t.Errorf("%d boxes of %d keys", live, len(p.shelves))
 		}
-		if waiting(p, ask(9)) != 0 || waiting(p, ask(10)) != 1 {
+		if waiting(p, ask(0)) != 1 || waiting(p, ask(10)) != 0 || waiting(p, ask(11)) != 1 {
 			t.Error("not the oldest were forgotten")
 		}
 	})

@@ -17,7 +17,6 @@ type shelf[S any, B Box] struct {
 	owners     few[Labels]
 	demand     demand
 	waiting    []*Taken[S, B] // the oldest first
-	making     int            // ahead of demand
 	held       int            // taken boxes whose replacement waits for the end of their call
 	hungry     bool           // in Pool.hungry
 	gone       bool           // forgotten, or never kept: nothing is put on it any more
@@ -121,7 +120,7 @@ func (p *Pool[S, B]) lacks(s *shelf[S, B], now time.Time) int {
 	if s.gone {
 		return 0
 	}
-	return s.demand.wanted(&p.config, now) - len(s.waiting) - s.making - s.held
+	return s.demand.wanted(&p.config, now) - len(s.waiting) - s.held
 }
 
 // feed has the refiller look at a shelf.

@@ -65,7 +65,10 @@ func (p *Pool[S, B]) Stats() Stats {
 	sessions := make([]Line, 0, len(p.shelves))
 	for _, s := range p.shelves {
 		l := Line{
-			Labels: s.owner, Waiting: len(s.waiting), Wanted: s.demand.wanted(&p.config, now), Making: s.making,
+			Labels: s.owner, Waiting: len(s.waiting), Wanted: s.demand.wanted(&p.config, now),
+		}
+		if s == p.ahead {
+			l.Making = 1
 		}
 		for _, t := range s.waiting {
 			l.Memory += t.cost
