@@ -4,8 +4,6 @@ package cgroup
 
 import (
 	"encoding/binary"
-	"errors"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -157,17 +155,12 @@ func (b *bells) forget(w *watch) {
 }
 
 // close ends the watching: nothing is reported any more.
-func (b *bells) close() error {
+func (b *bells) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.visited = nil
-	if b.inotify.f == nil {
-		return nil
+	if b.inotify.f != nil {
+		b.inotify.f.Close()
+		b.inotify.f, b.hung = nil, nil
 	}
-	f := b.inotify.f
-	b.inotify.f, b.hung = nil, nil
-	if err := f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-		return err
-	}
-	return nil
 }

@@ -104,6 +104,9 @@ func BenchmarkFloor(b *testing.B) {
 			tasks = append(tasks, path(dir+"/tasks"))
 		}
 	}
+	for _, dir := range shares(p) {
+		tasks = append(tasks, path(dir+"/tasks"))
+	}
 	for _, s := range settings {
 		dir, _ := box.dir(s.controller)
 		files = append(files, file{path(dir + "/" + s.file), s.write})
@@ -124,6 +127,9 @@ func BenchmarkFloor(b *testing.B) {
 		r, _, _ := syscall.RawSyscall6(trap, a, b, c, 0, 0, 0)
 		return r
 	}
+	control, _ := box.dir(Memory)
+	bell := path(control + "/cgroup.event_control")
+	memory := path(control + "/memory.oom_control")
 	at := func(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }
 	b.ReportAllocs()
 	before := processor(b)
@@ -146,7 +152,22 @@ func BenchmarkFloor(b *testing.B) {
 			call(syscall.SYS_CLOSE, fd, 0, 0)
 		}
 		for _, task := range tasks {
-			call(syscall.SYS_CLOSE, call(syscall.SYS_OPEN, at(task), unix.O_PATH, 0), 0, 0)
+			flags := uintptr(unix.O_PATH)
+			if task[len(task)-2] == 's' {
+				flags = unix.O_WRONLY
+			}
+			call(syscall.SYS_CLOSE, call(syscall.SYS_OPEN, at(task), flags, 0), 0, 0)
+		}
+		if h.Version != V2 {
+			oom, event := call(syscall.SYS_OPEN, at(memory), syscall.O_RDONLY, 0), call(syscall.SYS_EVENTFD2, 0, 0, 0)
+			fd := call(syscall.SYS_OPEN, at(bell), syscall.O_WRONLY, 0)
+			text := strconv.AppendUint(append(strconv.AppendUint(buf[:0], uint64(event), 10), ' '), uint64(oom), 10)
+			if call(syscall.SYS_WRITE, fd, at(text), uintptr(len(text))) != uintptr(len(text)) {
+				b.Fatal("cgroup.event_control")
+			}
+			for _, one := range []uintptr{fd, event, oom} {
+				call(syscall.SYS_CLOSE, one, 0, 0)
+			}
 		}
 		for _, dir := range dirs {
 			if call(syscall.SYS_RMDIR, at(dir), 0, 0) != 0 {

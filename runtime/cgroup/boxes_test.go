@@ -28,17 +28,23 @@ func newBox(t testing.TB, p *Parent, name string, l Limits) *Leaf {
 // TestBox leads a box through its life: a process that enters it is in all its groups, bound by its device rules, counted,
 // reported, found and killed.
 func TestBox(t *testing.T) {
-	h := realHost(t)
+	for name, h := range hosts(t) {
+		if !h.half && h.Usable(Memory) { // a host as it is, or its v1 half
+			t.Run(name, func(t *testing.T) { boxLife(t, h) })
+		}
+	}
+}
+
+func boxLife(t *testing.T, h Host) {
 	need(t, h, Memory, Pids, Cpuacct, Devices)
 	p := testParent(t, h)
 	leaf := newBox(t, p, "box", Limits{Memory: 64 << 20, NoSwap: h.Usable(Swap), Pids: 50, CPU: 1})
 	pid := enter(t, leaf)
-	inside := 0
-	for _, dir := range append(shares(p), leaf.dirs...) {
+	in := &Leaf{dirs: append(shares(p), leaf.dirs...)}
+	for _, dir := range in.dirs {
 		if pids, err := members(dir); err != nil || len(pids) != 1 || pids[0] != pid {
 			t.Errorf("in %s: %v, %v, want %d", dir, pids, err, pid)
 		}
-		inside++
 	}
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	must(t, err)
@@ -53,7 +59,6 @@ func TestBox(t *testing.T) {
 		t.Errorf("%d directories, seen in %d:\n%s", len(leaf.dirs), seen, text)
 	}
 
-	in := &Leaf{dirs: append(shares(p), leaf.dirs...)}
 	bound(t, func(mode string, args ...string) child { return startChild(t, in, mode, args...) })
 	must(t, leaf.RestrictDevices())
 
@@ -70,7 +75,7 @@ func TestBox(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	must(t, p.Sweep(patience(t), deleteWait, func(name string) bool { return name == "box" }))
-	if left := existing(&Leaf{dirs: in.dirs}); len(left) != inside {
+	if left := existing(in); len(left) != len(in.dirs) {
 		t.Errorf("a sweep has left %q of %q", left, in.dirs)
 	}
 	must(t, leaf.Freeze(patience(t)))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -214,13 +215,17 @@ func realHost(t testing.TB) Host {
 	return h
 }
 
-// hosts returns this machine, and if it is a hybrid one the same as boxes see it, and its v2 half: without controllers, but with the kernel's
-// real kill, freeze and events files and device filters.
+// hosts returns this machine, and if it is a hybrid one the same as boxes see it, its v1 half alone, and its v2 half:
+// without controllers, but with the kernel's real kill, freeze and events files and device filters.
 func hosts(t *testing.T) map[string]Host {
 	h := realHost(t)
 	all := map[string]Host{h.Version.String(): h}
 	if h.Version == Hybrid {
 		all["boxes"], _ = h.forBoxes(true)
+		v1 := h
+		v1.Version = V1
+		v1.Hierarchies = slices.DeleteFunc(slices.Clone(h.Hierarchies), func(t Hierarchy) bool { return t.Unified })
+		all["v1 half"] = v1
 		u := Host{Version: V2, Hierarchies: []Hierarchy{{Mount: hybridMount, Unified: true}}, Kill: true}
 		u.usable[Freezer], u.usable[Cpuacct], u.usable[Devices] = true, true, true
 		all["unified half"] = u

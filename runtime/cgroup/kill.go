@@ -62,11 +62,14 @@ func (l *Leaf) killUnified(ctx context.Context) error {
 	if l.host.Version != V2 && ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if l.host.Version == V2 && !l.host.Kill {
+		return l.killEach(ctx) // Linux before 5.14
+	}
 	if err := write(dir, "cgroup.kill", "1"); err != nil {
 		if !errors.Is(err, unix.ENOENT) {
 			return err
 		}
-		return l.killEach(ctx) // Linux before 5.14, or the whole leaf is gone, which killEach finds out
+		return l.killEach(ctx) // so old a hybrid host, or the whole leaf is gone, which killEach finds out
 	}
 	lifted := l.lift()
 	if freezer, ok := l.dir(Freezer); ok && !l.host.unified(Freezer) {

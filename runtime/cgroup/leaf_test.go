@@ -474,6 +474,18 @@ func FuzzValue(f *testing.F) {
 	})
 }
 
+func TestParseIO(t *testing.T) {
+	for text, want := range map[string][2]uint64{
+		"254:0 Read 5\n254:0 Write 7\n254:0 Sync 12\n254:0 Total 12\n8:0 Read 1\n8:0 Write 2\nTotal 15\n": {6, 9},
+		"8:0 rbytes=5 wbytes=7 rios=1 wios=2 dbytes=3 dios=4\n254:0 rbytes=1 wbytes=2\n254:16\n":          {6, 9},
+		"": {}, "Total 0\n": {}, "8:0 Read -1\n8:0 wbytes=x\n": {},
+	} {
+		if read, written := parseIO(text); read != want[0] || written != want[1] {
+			t.Errorf("%q: %d and %d", text, read, written)
+		}
+	}
+}
+
 func TestParseUsage(t *testing.T) {
 	for _, c := range []struct {
 		text    string
