@@ -63,6 +63,7 @@ build: deps ## build clawsup and its programs into bin/
 	@mkdir -p bin
 	CGO_ENABLED=1 go build $(STAMP) -o bin/ $(OPERATED:bin/%=./cmd/%)
 	CGO_ENABLED=0 go build $(STRIP) -o bin/ $(STARTED:bin/%=./cmd/%)
+	cmd/clawsup-template/build bin/clawsup-template
 
 # Where units are looked for, below /usr and /usr/local (systemd.unit(5)).
 UNITS := $(notdir $(wildcard packaging/systemd/*))
@@ -70,7 +71,7 @@ UNITS := $(notdir $(wildcard packaging/systemd/*))
 .PHONY: install
 install: build ## install below $(DESTDIR)$(PREFIX), with units; enables nothing
 	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/bin' bin/clawsup
-	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/lib/clawsup' $(filter-out bin/clawsup,$(OPERATED)) $(STARTED)
+	install -D -m 0755 -t '$(DESTDIR)$(PREFIX)/lib/clawsup' $(filter-out bin/clawsup,$(OPERATED)) $(STARTED) bin/clawsup-template
 	rm -rf '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
 	install -d -m 0755 '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
 	cp -R --preserve=mode skills/examples/*/ '$(DESTDIR)$(PREFIX)/share/clawsup/skills'
