@@ -18,19 +18,25 @@ import (
 // Boxes keeps prepared sandboxes waiting.
 type Boxes = pool.Pool[runtime.Spec, *runtime.Sandbox]
 
-// KeepBoxes has calls take boxes that wait, from now on, instead of ones that
-// are made for them. It is for a daemon; Close ends it.
-func (s *Supervisor) KeepBoxes(config pool.Config) *Boxes {
+// Boxes are those that wait; nil outside of a daemon.
+func (s *Supervisor) Boxes() *Boxes { return s.boxes }
+
+// keepBoxes has calls take boxes that wait, from now on, instead of ones that
+// are made for them.
+func (s *Supervisor) keepBoxes(config pool.Config) {
 	s.boxes = pool.New(config, pool.Source[runtime.Spec, *runtime.Sandbox]{
 		Template: func(ctx context.Context, spec runtime.Spec) (pool.Template[runtime.Spec, *runtime.Sandbox], error) {
-			return s.host.Template(ctx, spec)
+			t, err := s.host.Template(ctx, spec)
+			if err != nil {
+				return nil, err
+			}
+			return t, nil
 		},
 		Exhausted: exhausted,
 		Trouble: func(err error) {
 			logrus.WithError(err).Warn("a sandbox could not be made ahead of its call, or not be removed")
 		},
 	})
-	return s.boxes
 }
 
 // exhausted says whether an error means that the host has no room for another
@@ -65,8 +71,7 @@ func (s *Supervisor) box(ctx context.Context, p *Plan, spec runtime.Spec) (*runt
 		Once: p.Sealed != nil || p.Interpreted != nil,
 	})
 	if err != nil {
-		var failed *runtime.Error
-		if !errors.As(err, &failed) {
+		if _, made := err.(*runtime.Error); !made { // the pool's own, whatever reason it holds
 			err = &runtime.Error{Step: runtime.StepSlot, Err: err}
 		}
 		return nil, nil, err
