@@ -36,9 +36,14 @@ type Supervisor struct {
 func Open(ctx context.Context, config Config) (*Supervisor, error) { return open(ctx, config, false) }
 
 // OpenDaemon is Open for a process that stays in the control group it was
-// started in, and whose agents outlive it: see runtime.Config.
+// started in, and whose agents outlive it: see runtime.Config. It keeps boxes
+// waiting for calls.
 func OpenDaemon(ctx context.Context, config Config) (*Supervisor, error) {
-	return open(ctx, config, true)
+	s, err := open(ctx, config, true)
+	if err == nil {
+		s.keepBoxes(config.Pool.Bounds())
+	}
+	return s, err
 }
 
 func open(ctx context.Context, config Config, hold bool) (*Supervisor, error) {
