@@ -68,7 +68,7 @@ func contestants(b *bundle, p place, crun thread) []contestant {
 			argv: []string{clawsup, "--config", p.site.config(), "run", "--", command}, server: p.site.meter()},
 		{name: "call", gives: "all layers, receipts; over call.sock",
 			dial: p.site.calls(plain("", command)), server: p.site.meter()},
-		{name: "call, new profile", gives: "the same, by a profile that was never used",
+		{name: "new profile", gives: "the same, by a profile that was never used",
 			dial: p.strangers.calls(stranger), server: p.strangers.meter()},
 	}
 }

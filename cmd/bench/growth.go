@@ -40,25 +40,40 @@ const (
 // growthCalls is how many are measured for a latency.
 const growthCalls = 50
 
-// tellCalls measures calls of a site: latency, and if rate throughput.
+// tellCalls measures calls of a site: latency, with a bare spawn after each,
+// and if rate throughput.
 func (b *bench) tellCalls(name, who string, s *site, submit func(int) api.Submit, rate bool) error {
 	a, err := s.caller(submit)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	var walls []time.Duration
-	for n := range growthCalls + 5 {
+	var calls, spawns []time.Duration
+	var before time.Duration
+	const first = 5 // not counted
+	for n := range growthCalls + first {
+		if n == first {
+			before = s.meter().read()
+		}
 		time.Sleep(b.size.rest)
 		began := time.Now()
 		if err := a.call(n); err != nil {
 			return err
 		}
-		if n >= 5 {
-			walls = append(walls, time.Since(began))
+		took := time.Since(began)
+		time.Sleep(b.size.rest)
+		bare, err := b.spawner.spawn([]string{command})
+		if err != nil {
+			return err
+		}
+		if n >= first {
+			calls, spawns = append(calls, took), append(spawns, bare.wall)
 		}
 	}
-	b.report.tell(name, who+", p50", float64(quantile(walls, 0.5))/1e6, "ms", "p99 "+milliseconds(quantile(walls, 0.99)))
+	cpu := (s.meter().read() - before) / growthCalls
+	p50 := quantile(calls, 0.5)
+	b.report.tell(name, who+", p50", float64(p50)/1e6, "ms", fmt.Sprintf("%s times a spawn beside it; p99 %s ms; CPU %s ms",
+		short(float64(p50)/float64(quantile(spawns, 0.5))), milliseconds(quantile(calls, 0.99)), milliseconds(cpu)))
 	if !rate {
 		return nil
 	}
@@ -66,12 +81,12 @@ func (b *bench) tellCalls(name, who string, s *site, submit func(int) api.Submit
 	if err != nil {
 		return err
 	}
-	b.report.tell(name, who+", 2 callers", t.rate, "calls a second", "")
+	b.report.tell(name, who+", 2 callers", t.rate, "calls a second", fmt.Sprintf("CPU %s ms a call", milliseconds(t.CPU/time.Duration(max(1, t.Calls)))))
 	return nil
 }
 
 // live is calls beside sandboxes in which something sleeps.
-func (b *bench) live(context.Context) error {
+func (b *bench) live(ctx context.Context) error {
 	s, err := newSite(b.dir, b.programs, "")
 	if err != nil {
 		return err
@@ -83,7 +98,7 @@ func (b *bench) live(context.Context) error {
 		if err := s.up(); err != nil {
 			return err
 		}
-		stop, err := s.sleepers(n)
+		stop, err := s.sleepers(ctx, n)
 		if err == nil {
 			err = b.tellCalls("a call beside live sandboxes", strconv.Itoa(n), s, plain("", command), true)
 			err = errors.Join(err, stop())

@@ -110,13 +110,18 @@ type options struct {
 	into     string
 }
 
+// inner are what this program is when it starts itself.
+var inner = map[string]func(args []string) error{workerName: worker, keeperName: keep}
+
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == workerName {
-		if err := worker(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	if len(os.Args) > 2 {
+		if do, ok := inner[os.Args[1]]; ok {
+			if err := do(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	err := run(ctx, os.Args[1:])
@@ -133,7 +138,7 @@ latency and throughput of the daemon beside the fast rivals, in a minute:
 	out/bench -parts start,rate -rounds 10 -only unshare,bwrap,crun,go-judge,call
 parts: %s
 contestants: spawn (always), unshare, bwrap, firejail, crun, runc, go-judge,
-	clawsup (no daemon), "clawsup run" (by the daemon), call (over call.sock), "call, new profile"
+	clawsup (no daemon), "clawsup run" (by the daemon), call (over call.sock), "new profile" (the same)
 `
 
 func parse(args []string) (o options, err error) {

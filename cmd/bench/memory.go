@@ -66,7 +66,7 @@ func (b *bench) memory(ctx context.Context) error {
 		r.Absent = append(r.Absent, "a waiting sandbox: none waits")
 	}
 	const live = 100
-	stop, err := s.sleepers(live)
+	stop, err := s.sleepers(ctx, live)
 	if err != nil {
 		return err
 	}
@@ -104,13 +104,13 @@ func (s *site) tellEach(r *report, name string, before, after weight, n int, not
 
 // sleepers asks for so many calls that sleep, and returns once all run. What it
 // gives stops them.
-func (s *site) sleepers(n int) (stop func() error, err error) {
+func (s *site) sleepers(ctx context.Context, n int) (stop func() error, err error) {
 	calls, err := s.dial("call")
 	if err != nil {
 		return nil, err
 	}
 	defer calls.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for range n {
 		if err := calls.Call(ctx, api.CallSubmit, api.Submit{Args: raw.Of([]string{"/usr/bin/sleep", "3000"}), Profile: "sleep"}, nil); err != nil {
@@ -162,6 +162,9 @@ func (s *site) weigh() weight {
 	w.daemon, w.rss = pss(s.daemon.pid)
 	w.all = w.daemon
 	for pid := range s.started() {
+		if pid == s.daemon.pid {
+			continue
+		}
 		p, _ := pss(pid)
 		w.all += p
 		w.processes++
@@ -196,7 +199,8 @@ func (s *site) boxes() []string {
 	return all
 }
 
-// started are the names of all processes below the daemon, by pid.
+// started are the names of the daemon and of all processes that came of it, by
+// pid.
 func (s *site) started() map[int]string {
 	children := make(map[int][]int)
 	names := make(map[int]string)
@@ -218,7 +222,7 @@ func (s *site) started() map[int]string {
 		_, names[pid], _ = strings.Cut(head, "(")
 	}
 	all := make(map[int]string)
-	for next := children[s.daemon.pid]; len(next) > 0; {
+	for next := children[s.daemon.keeper]; len(next) > 0; {
 		pid := next[0]
 		next = append(next[1:], children[pid]...)
 		all[pid] = names[pid]

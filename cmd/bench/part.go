@@ -129,7 +129,7 @@ func (b *bench) start(ctx context.Context) error {
 }
 
 // slow are left out of throughput: their latency says it all.
-var slow = []string{"firejail", "runc", "clawsup", "call, new profile"}
+var slow = []string{"firejail", "runc", "clawsup", "new profile"}
 
 // rate is throughput.
 func (b *bench) rate(ctx context.Context) error {

@@ -20,18 +20,23 @@ const patience = 2 * time.Minute
 // server is a program that stays while others ask it. It runs in a control
 // group of its own, so that its CPU time can be told.
 type server struct {
-	pid   int
-	log   string // file with what it says
-	group string
-	ended chan struct{}
-	err   error // once ended is closed
+	pid    int
+	keeper int    // pid of its parent, see keep
+	log    string // file with what it says
+	group  string
+	ended  chan struct{}
+	err    error // once ended is closed
 }
 
 // servers are those that run: children that no contestant left.
-var servers sync.Map // pid to *server
+var servers sync.Map // pid of the keeper to *server
 
 // serve starts argv in a control group.
 func serve(log, group string, argv ...string) (*server, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
 	var enter []string
 	for _, dir := range []string{filepath.Join(cgroups, "cpuacct", group), filepath.Join(cgroups, group)} {
 		if _, err := os.Stat(filepath.Join(filepath.Dir(dir), "cgroup.procs")); err != nil {
@@ -42,25 +47,35 @@ func serve(log, group string, argv ...string) (*server, error) {
 		}
 		enter = append(enter, "echo $$ >"+dir+"/cgroup.procs;")
 	}
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	said, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer out.Close()
+	defer said.Close()
 	// The shell enters the group before there are threads that could be left behind.
-	c := exec.Command("/bin/sh", append([]string{"-ec", strings.Join(enter, " ") + ` exec "$@"`, "sh"}, argv...)...)
-	c.Stdout, c.Stderr = out, out
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us to pass on
+	c := exec.Command("/bin/sh", append([]string{"-ec", strings.Join(enter, " ") + ` exec "$@"`, "sh", self, keeperName}, argv...)...)
+	c.Stderr = said
+	// Ctrl-C is for us to pass on; and when we are killed, the keeper ends too.
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
-	s := &server{pid: c.Process.Pid, log: log, group: group, ended: make(chan struct{})}
-	servers.Store(s.pid, s)
+	s := &server{keeper: c.Process.Pid, log: log, group: group, ended: make(chan struct{})}
+	servers.Store(s.keeper, s)
+	_, err = fmt.Fscan(out, &s.pid)
 	go func() {
 		s.err = c.Wait()
-		servers.Delete(s.pid)
+		servers.Delete(s.keeper)
 		close(s.ended)
 	}()
+	if err != nil {
+		<-s.ended
+		return nil, fmt.Errorf("%w: %s", s.err, s.said())
+	}
 	return s, nil
 }
 
@@ -88,7 +103,7 @@ func (s *server) said() string {
 
 // stop ends it, and removes its group.
 func (s *server) stop() error {
-	_ = syscall.Kill(s.pid, syscall.SIGTERM)
+	_ = syscall.Kill(s.keeper, syscall.SIGTERM)
 	var err error
 	select {
 	case <-s.ended:
