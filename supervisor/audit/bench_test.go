@@ -113,3 +113,36 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*entries/b.Elapsed().Seconds(), "entries/s")
 }
+
+// BenchmarkOpen is a start on a log of so many entries in segments of 1 MiB,
+// of which the last few matter.
+func BenchmarkOpen(b *testing.B) {
+	for _, entries := range []int{1000, 10_000, 40_000} {
+		b.Run(fmt.Sprint(entries), func(b *testing.B) {
+			o := options(b)
+			o.Segment = 1 << 20
+			l := open(b, o)
+			var last *Pending
+			for range entries {
+				p, err := l.Begin(context.Background(), typical())
+				if err != nil {
+					b.Fatal(err)
+				}
+				last = p
+			}
+			seq, err := last.Wait(context.Background())
+			if err != nil {
+				b.Fatal(err)
+			}
+			closeLog(b, l)
+			o.Since = seq - 100
+			for b.Loop() {
+				again, err := Open(o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				closeLog(b, again)
+			}
+		})
+	}
+}

@@ -150,6 +150,17 @@ func (p *Pending) Wait(ctx context.Context) (uint64, error) {
 	}
 }
 
+// Failed says why an entry is known not to be written. It doesn't wait, and
+// nobody is told to hurry: nil can mean that it is on its way.
+func (p *Pending) Failed() error {
+	select {
+	case <-p.done:
+		return p.err
+	default:
+		return nil
+	}
+}
+
 // Close writes what was begun, and the anchor, and unlocks the log. Its error
 // is the anchor's: entries tell theirs to who waits for them.
 func (l *Log) Close() error {

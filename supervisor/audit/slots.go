@@ -15,7 +15,8 @@ import (
 
 // slotSize is the length of a line in the anchor's file, with the spaces that
 // fill it and its line feed: a block of the usual file systems and disks, so
-// that writing one touches nothing of the other.
+// that writing one touches nothing of the other. What differs between two
+// anchors is within the first 512 bytes, which a disk writes whole or not at all.
 const slotSize = 4096
 
 // slots is the anchor's file. It has two lines, and each anchor is written over
@@ -108,33 +109,39 @@ func (s *slots) close() {
 }
 
 // ReadAnchor reads an anchor's file: the newer of the two that are in it, or
-// the one in a copy that was printed. One that isn't whole, as after a crash
-// while it was written, counts only if there is no other. An error that is
-// fs.ErrNotExist says that there is none.
+// the one in a copy that was printed. What is no anchor, as what a crash left of
+// one that was being written, counts only if there is no other; one that isn't
+// as it was signed is given before any other, so that it is noticed. An error
+// that is fs.ErrNotExist says that there is none.
 func ReadAnchor(path string) (*Anchor, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("anchor of the receipts: %w", err)
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 2*slotSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("anchor of the receipts: %w", err)
+	// While a log is written, a reader can see half of the old and half of the
+	// new line, and hardly ever a second time.
+	for tries := 1; ; tries++ {
+		text, err := io.ReadAll(io.NewSectionReader(f, 0, 2*slotSize+maxAnchor))
+		if err != nil {
+			return nil, fmt.Errorf("anchor of the receipts: %w", err)
+		}
+		a, err := newest(text)
+		if err != nil {
+			return nil, fmt.Errorf("anchor of the receipts %q: %w", path, err)
+		}
+		if tries == 3 || a.SignedBy(a.Key[:]) {
+			return a, nil
+		}
 	}
-	a, err := newest(text)
-	if err != nil {
-		return nil, fmt.Errorf("anchor of the receipts %q: %w", path, err)
-	}
-	return a, nil
 }
 
 // newest gives the anchor that counts of a file's text.
 func newest(text []byte) (*Anchor, error) {
-	if len(text) != 2*slotSize {
+	if len(text) <= maxAnchor {
 		return ParseAnchor(text)
 	}
 	var best *Anchor
-	var whole bool // best is signed with the key that it names
 	var wrong error
 	for part := range bytes.Lines(text) {
 		part = bytes.TrimRight(part, " \n")
@@ -146,9 +153,11 @@ func newest(text []byte) (*Anchor, error) {
 			wrong = errors.Join(wrong, err)
 			continue
 		}
-		signed := a.SignedBy(a.Key[:])
-		if best == nil || signed && !whole || signed == whole && a.Seq > best.Seq {
-			best, whole = a, signed
+		if !a.SignedBy(a.Key[:]) {
+			return a, nil
+		}
+		if best == nil || a.Seq > best.Seq {
+			best = a
 		}
 	}
 	switch {
@@ -157,5 +166,5 @@ func newest(text []byte) (*Anchor, error) {
 	case wrong != nil:
 		return nil, wrong
 	}
-	return nil, errors.New("it is empty")
+	return nil, errors.New("this is not an anchor: it is empty")
 }

@@ -64,9 +64,9 @@ func TestAnchorIsWrittenInPlace(t *testing.T) {
 	intact(t, o)
 }
 
-// TestAnchorTornAtEveryPlace: a crash while an anchor is written leaves the one
-// before, which counts, and the log goes on.
-func TestAnchorTornAtEveryPlace(t *testing.T) {
+// TestAnchorTorn: what a crash leaves of an anchor that was being written is
+// none, the one before counts, and the log goes on.
+func TestAnchorTorn(t *testing.T) {
 	o := ahead(t, 3)
 	text, err := os.ReadFile(o.Anchor)
 	if err != nil {
@@ -76,24 +76,29 @@ func TestAnchorTornAtEveryPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newer := 0
+	older := slotSize
 	if !bytes.HasPrefix(text, []byte(last.String())) {
-		newer = slotSize
+		older = 0
 	}
 	next := *last
 	next.Seq, next.Offset = last.Seq+1, last.Offset+1
 	next.sign(o.Key)
-	older := slotSize - newer
 	line := []byte(next.String())
-	for cut := 0; cut < len(line); cut += 7 {
+	if len(line) > 512 {
+		t.Errorf("an anchor has %d bytes, more than a sector", len(line))
+	}
+	for cut := range len(line) {
 		torn := bytes.Clone(text)
+		clear(torn[older : older+slotSize])
 		copy(torn[older:], line[:cut])
-		if err := os.WriteFile(o.Anchor, torn, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if a, err := ReadAnchor(o.Anchor); err != nil || *a != *last {
+		if a, err := newest(torn); err != nil || *a != *last {
 			t.Fatalf("torn at %d: %v, %v", cut, a, err)
 		}
+	}
+	torn := bytes.Clone(text)
+	clear(torn[older : older+slotSize])
+	if err := os.WriteFile(o.Anchor, torn, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	l := open(t, o)
 	add(t, l, "on")
@@ -118,19 +123,27 @@ func TestAnchorOfNothing(t *testing.T) {
 	}
 }
 
-// TestAnchorEdited: where neither line is signed, the log doesn't open.
+// TestAnchorEdited: where one of the lines isn't as it was signed, the log
+// doesn't open, also where the other is.
 func TestAnchorEdited(t *testing.T) {
 	o := ahead(t, 2)
 	text, err := os.ReadFile(o.Anchor)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(o.Anchor, bytes.ReplaceAll(text, []byte(`"segment":1`), []byte(`"segment":2`)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var p *Problem
-	if _, err := Open(o); !errors.As(err, &p) || p.Fault != Edited {
-		t.Errorf("%v", err)
+	for _, of := range []string{`"segment":`, `"offset":`, `"seq":`} {
+		for at := range 2 {
+			edited := bytes.Clone(text)
+			i := bytes.Index(edited[at*slotSize:], []byte(of)) + at*slotSize + len(of)
+			edited[i] = '0' + (edited[i]-'0')%9 + 1 // another digit
+			if err := os.WriteFile(o.Anchor, edited, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var p *Problem
+			if _, err := Open(o); !errors.As(err, &p) || p.Fault != Edited {
+				t.Errorf("%s of line %d: %v", of, at+1, err)
+			}
+		}
 	}
 }
 
