@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,31 +81,52 @@ func BenchmarkTicket(b *testing.B) {
 // policy's no and both receipts to the answer.
 func BenchmarkDenied(b *testing.B) {
 	for _, callers := range []int{1, 16} {
-		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			h := begin(b, noBounds)
-			s := api.Submit{Args: args("true"), Profile: "no", Wait: true}
-			work := make(chan struct{})
-			var all sync.WaitGroup
-			for range callers {
-				c := h.dial("call")
-				all.Go(func() {
-					for range work {
-						if v, err := try[api.Call](c, api.CallSubmit, s); err != nil || v.Result.Status != runtime.Denied {
-							b.Errorf("%+v, %v", v.Result, err)
-						}
-					}
-				})
+		for _, passed := range []bool{true, false} {
+			b.Run(fmt.Sprintf("callers=%d,descriptors=%v", callers, passed), func(b *testing.B) {
+				benchmarkDenied(b, callers, passed)
+			})
+		}
+	}
+}
+
+func benchmarkDenied(b *testing.B, callers int, passed bool) {
+	h := begin(b, noBounds)
+	s := api.Submit{Args: args("true"), Profile: "no", Wait: true}
+	var files []*os.File
+	if passed {
+		for n := range 3 {
+			flags := os.O_CREATE | os.O_WRONLY
+			if n == 0 {
+				flags = os.O_CREATE | os.O_RDONLY
 			}
-			before := cpuTime(b)
-			b.ReportAllocs()
-			for b.Loop() {
-				work <- struct{}{}
+			f, err := os.OpenFile(filepath.Join(b.TempDir(), "stream"), flags, 0o600)
+			if err != nil {
+				b.Fatal(err)
 			}
-			close(work)
-			all.Wait()
-			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
+			defer f.Close()
+			files = append(files, f)
+		}
+	}
+	work := make(chan struct{})
+	var all sync.WaitGroup
+	for range callers {
+		c := h.dial("call")
+		all.Go(func() {
+			for range work {
+				if v, err := try[api.Call](c, api.CallSubmit, s, files...); err != nil || v.Result.Status != runtime.Denied {
+					b.Errorf("%+v, %v", v.Result, err)
+				}
+			}
 		})
 	}
+	before := cpuTime(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		work <- struct{}{}
+	}
+	close(work)
+	all.Wait()
+	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
 }
 
 // cpuTime is what the process has used of the processors so far.

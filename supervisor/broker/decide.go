@@ -107,6 +107,12 @@ func (b *Broker) note(c *call, r audit.Receipt) error {
 // before: one sync is for all of them.
 func (b *Broker) write(c *call, r audit.Receipt) error {
 	b.noteFirst(c)
+	for _, p := range c.pending {
+		if err := p.Failed(); err != nil { // what comes after it would hang in the air
+			b.logFailed(err)
+			return err
+		}
+	}
 	_, err := b.log.Append(context.Background(), r)
 	if err != nil {
 		b.logFailed(err)
