@@ -647,7 +647,8 @@ struct relay {
 	int64_t teed; // shown to watch already, and not moved yet
 	char *buffer; // of a copier; NULL: splice
 	bool wants_room;
-	bool threaded;
+	bool threaded; // it is a thread's, once there is something to move
+	bool started;
 	bool exceeded;
 	int error;
 	_Atomic bool ended;
@@ -827,14 +828,22 @@ static void *run_relay(void *arg)
 	return NULL;
 }
 
-// begin starts a relay, in a thread if it needs one. It gives false and errno.
-static bool begin(struct relay *r)
+// begin looks at what a relay joins. One that reads from a file which is at its
+// end has nothing to do.
+static void begin(struct relay *r)
 {
 	if (r->watch >= 0)
 		fcntl(r->watch, F_SETFL, O_NONBLOCK | (fcntl(r->watch, F_GETFL) & O_ACCMODE));
-	if (is_type(r->src, S_IFIFO) && is_type(r->dst, S_IFIFO))
-		return true;
-	r->threaded = true;
+	r->threaded = !is_type(r->src, S_IFIFO) || !is_type(r->dst, S_IFIFO);
+	struct stat st;
+	if (fstat(r->src, &st) == 0 && S_ISREG(st.st_mode) && lseek(r->src, 0, SEEK_CUR) >= st.st_size)
+		finish(r, 0);
+}
+
+// start gives a relay its thread. It gives false and errno.
+static bool start(struct relay *r)
+{
+	r->started = true;
 	if (is_type(r->dst, S_IFREG) || (r->watch >= 0 && !is_type(r->dst, S_IFIFO))) {
 		r->buffer = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (r->buffer == MAP_FAILED)
@@ -948,10 +957,7 @@ static _Noreturn void carry_out(uint64_t flags, uint64_t wall_ms, int64_t stdout
 	launch();
 	uint64_t deadline = now_ms() + wall_ms;
 	for (int i = 0; i < 3; i++)
-		if (!begin(&relays[i])) {
-			kill_all();
-			fail(box.host, STEP_CALL, FAULT_ERRNO, "thread");
-		}
+		begin(&relays[i]);
 	struct outcome o = {.status = 0};
 	bool tool_ended = false, alive = true;
 	for (;;) {
@@ -965,7 +971,7 @@ static _Noreturn void carry_out(uint64_t flags, uint64_t wall_ms, int64_t stdout
 		int n = 3;
 		for (int i = 0; i < 3; i++) {
 			struct relay *r = &relays[i];
-			if (r->threaded || r->ended)
+			if (r->started || r->ended)
 				continue;
 			// An end that nobody reads any more shows without being asked for.
 			p[n++] = (struct pollfd){r->src, r->wants_room ? 0 : POLLIN, 0};
@@ -985,13 +991,22 @@ static _Noreturn void carry_out(uint64_t flags, uint64_t wall_ms, int64_t stdout
 		if (p[2].revents)
 			(void)!read(box.children, drop, sizeof drop);
 		for (int i = 3; i + 1 < n; i += 2)
-			for (int k = 0; k < 3; k++)
-				if (!relays[k].threaded && !relays[k].ended && relays[k].src == p[i].fd) {
-					// A source that has ended with nothing left in it is seen by the
-					// next step; a destination that nobody reads ends the stream.
-					if (p[i + 1].revents & POLLERR)
-						finish(&relays[k], EPIPE);
-				}
+			for (int k = 0; k < 3; k++) {
+				struct relay *r = &relays[k];
+				if (r->started || r->ended || r->src != p[i].fd)
+					continue;
+				// A destination that nobody reads ends the stream. A source that
+				// ends with nothing in it is seen by the next step.
+				if (p[i + 1].revents & POLLERR)
+					finish(r, EPIPE);
+				else if (r->threaded && p[i].revents & POLLIN) {
+					if (!start(r)) {
+						kill_all();
+						fail(box.host, STEP_CALL, FAULT_ERRNO, "thread");
+					}
+				} else if (r->threaded && p[i].revents)
+					finish(r, 0);
+			}
 		if (!o.timed_out && now_ms() >= deadline) {
 			o.timed_out = true;
 			kill_all();
