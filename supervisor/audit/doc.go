@@ -63,7 +63,8 @@
 //
 // The anchor is a file outside the log's folder with the number, the hash and
 // the place of the last entry, signed. It has two lines of 4096 bytes, filled
-// with spaces, for the last two anchors; the newer one that is whole counts.
+// with spaces, for the last two anchors; the newer one counts, and one that
+// isn't as it was signed is noticed in either place.
 // After each commit the older is overwritten, while the next commit is being
 // prepared; nobody is told that an entry of that is durable before the anchor
 // is. So the anchor is at most one commit behind, whatever line a crash tears.
