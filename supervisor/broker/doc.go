@@ -32,9 +32,10 @@
 //
 // A question is in its file before anybody is asked, and in the log before an
 // answer to it is acted on. A yes is in the log before a box that can write
-// anything that stays is started; for one that can't, the disk works while the
-// box is made. The outcome is in the log before the caller gets its answer. If
-// the log can't be written, nothing new begins until it can.
+// anything that stays is started; for one that can't, it is written while the box
+// is made, and synced with the outcome if not before: such a call waits for the
+// disk once. The outcome is in the log before the caller gets its answer. If the
+// log can't be written, nothing new begins until it can.
 //
 // A call is in the log or it has not happened. Killed at any point, the daemon
 // finds at its next start which calls had been decided and not ended, and ends
