@@ -23,7 +23,7 @@ const settle = 2 * time.Second
 // memory is of a daemon at rest, of sandboxes that wait, and of those with a
 // process that sleeps.
 func (b *bench) memory(ctx context.Context) error {
-	s, err := newSite(b.dir, b.programs, "")
+	s, err := newSite(b.dir, b.programs, "[pool]\nboxes = 128\nper_profile = 128\nper_session = 128\nmemory = \"4G\"\n")
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,6 @@ func (s *site) burst(n int) error {
 func (s *site) tellEach(r *report, name string, before, after weight, n int, note string) {
 	each := func(kb int64) float64 { return float64(kb) / float64(n) }
 	r.tell(name, "processes", each(after.all-before.all-(after.daemon-before.daemon)), "kB", fmt.Sprintf("proportional set size, of %d; %s", n, note))
-	r.tell(name, "daemon's share", each(after.daemon-before.daemon), "kB", "")
 	r.tell(name, "kernel", each(after.kernel-before.kernel), "kB", "slab that can't be reclaimed, stacks, page tables and per-CPU memory, of the whole machine")
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/raw"
@@ -87,6 +86,3 @@ func (p place) close() error {
 func (s *site) calls(submit func(n int) api.Submit) func() (asker, error) {
 	return func() (asker, error) { return s.caller(submit) }
 }
-
-// daemonGroup is the control group of a site's daemon.
-func (s *site) daemonGroup() string { return strings.TrimSuffix(s.slice, ".slice") }

@@ -81,7 +81,7 @@ func (s *site) profile(name, text string) error {
 // up starts the daemon, and returns when it has answered.
 func (s *site) up() error {
 	began := time.Now()
-	daemon, err := serve(filepath.Join(s.dir, "log"), strings.TrimSuffix(s.slice, ".slice"), filepath.Join(s.programs, "clawsupd"), "--config", s.config())
+	daemon, err := serve(filepath.Join(s.dir, "log"), s.group(), filepath.Join(s.programs, "clawsupd"), "--config", s.config())
 	if err != nil {
 		return fmt.Errorf("clawsupd: %w", err)
 	}
@@ -113,7 +113,10 @@ func (s *site) down() error {
 }
 
 // meter is of the daemon and all that it starts.
-func (s *site) meter() meter { return meter{strings.TrimSuffix(s.slice, ".slice"), s.slice} }
+func (s *site) meter() meter { return meter{s.group(), s.slice} }
+
+// group is the daemon's own control group.
+func (s *site) group() string { return strings.TrimSuffix(s.slice, ".slice") }
 
 func (s *site) dial(socket string) (*api.Client, error) {
 	return api.Dial(context.Background(), filepath.Join(s.dir, "run", socket+".sock"))
