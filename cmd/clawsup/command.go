@@ -43,7 +43,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"Run", []*command{runSkillCommand(), runCommand()}},
-		{"Watch", []*command{psCommand(), topCommand(), logsCommand(), stopCommand(), auditCommand()}},
+		{"Watch", []*command{psCommand(), topCommand(), metricsCommand(), logsCommand(), stopCommand(), auditCommand()}},
 		{"Decide", []*command{approvalsCommand(), approvalCommand(), approveCommand(), denyCommand(), grantCommand(), explainCommand()}},
 		{"Administer", []*command{agentCommand(), sessionCommand(), lockdownCommand(), unlockCommand(), configCommand(), profileCommand(), doctorCommand(), versionCommand(), helpCommand()}},
 	}

@@ -146,6 +146,27 @@ func (s *topScreen) View() tea.View {
 	return v
 }
 
+// poolText is what there is of boxes that wait, in a line.
+func poolText(p *api.Pool) string {
+	if p.Stopped {
+		return "boxes: none wait"
+	}
+	t := &p.Total
+	text := fmt.Sprintf("boxes: %d wait of %d wanted, %s, %d templates", t.Waiting, t.Wanted, bytesText(t.Memory), p.Templates)
+	if calls := t.Hits + t.Misses; calls > 0 {
+		text += fmt.Sprintf("; of %d calls %.0f%% found one", calls, 100*float64(t.Hits)/float64(calls))
+	}
+	for _, more := range []struct {
+		n    int
+		what string
+	}{{p.Making, "have theirs made"}, {p.Queued, "wait for room on the host"}, {int(t.Refused), "were refused for want of it"}} {
+		if more.n > 0 {
+			text += fmt.Sprintf("; %d %s", more.n, more.what)
+		}
+	}
+	return text
+}
+
 // rows fit the screen; the oldest calls come first and the youngest may not fit.
 func (s *topScreen) rows() []string {
 	if !s.seen {
@@ -154,6 +175,7 @@ func (s *topScreen) rows() []string {
 	now, d := s.now(), &s.view.daemon
 	rows := []string{fmt.Sprintf("clawsupd %s, up %s: %d running, %d queued, %d tickets, %d grants, receipt %d",
 		visible.Line(d.Version), desk.Span(now.Sub(d.Started)), d.Calls, d.Queue, d.Tickets, d.Grants, d.Receipts)}
+	rows = append(rows, poolText(&d.Pool))
 	if d.Locked != "" {
 		rows = append(rows, "\x1b[1;31m"+desk.Cut("LOCKED DOWN for "+desk.Span(now.Sub(d.LockedAt))+": "+visible.Line(d.Locked), s.width)+"\x1b[m")
 	}

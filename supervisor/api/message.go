@@ -327,6 +327,31 @@ type Identity struct {
 	Role string `json:"role"`
 }
 
+// Pool is what there is of boxes that wait for calls.
+type Pool struct {
+	Total     PoolLine   `json:"total"`
+	Templates int        `json:"templates"`
+	Making    int        `json:"making"` // calls that have their own box made at the moment
+	Queued    int        `json:"queued"` // calls that wait for room on the host
+	Stopped   bool       `json:"stopped,omitempty"`
+	Profiles  []PoolLine `json:"profiles"` // of those that boxes were asked for under
+}
+
+// PoolLine is the same for one profile, or all. Counters are since the start.
+type PoolLine struct {
+	Profile string `json:"profile,omitempty"` // empty: all
+	Waiting int    `json:"waiting"`           // boxes
+	Wanted  int    `json:"wanted"`            // how many should wait, as calls have come of late
+	Memory  int64  `json:"memory_bytes"`      // that waiting boxes count as
+	Hits    uint64 `json:"hits"`              // calls that found a box waiting
+	Misses  uint64 `json:"misses"`            // calls that had one made
+	Made    uint64 `json:"made"`              // boxes
+	Died    uint64 `json:"died"`              // boxes that died while they waited
+	Evicted uint64 `json:"evicted"`           // boxes given up for others
+	Dropped uint64 `json:"dropped"`           // boxes that went unused for other reasons: idle, old, a reload
+	Refused uint64 `json:"refused"`           // calls for which there was no room in time
+}
+
 // Daemon is the daemon's own state.
 type Daemon struct {
 	Version    string    `json:"version"`
@@ -342,5 +367,6 @@ type Daemon struct {
 	Sessions   int       `json:"sessions"`
 	Agents     []string  `json:"agents"`
 	Receipts   uint64    `json:"receipts"`        // sequence number of the last
+	Pool       Pool      `json:"pool"`
 	Notes      []string  `json:"notes,omitempty"` // what an operator should look at
 }

@@ -44,6 +44,7 @@ func (b *Broker) state() api.Daemon {
 	if a := b.log.Anchor(); a != nil {
 		d.Receipts = a.Seq
 	}
+	d.Pool = b.pooled()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d.Locked, d.LockedAt = b.locked, b.lockedAt
@@ -129,6 +130,7 @@ func (b *Broker) sessionRemove(ctx context.Context, who client, r *api.Request) 
 	if err := b.sessions.Remove(s.ID); err != nil {
 		return nil, sessionError(err)
 	}
+	b.drain("a session was removed", ofSession(s.ID))
 	return view, b.record(ctx, act(who, "remove session", audit.Fact{Name: factSession, Value: s.ID}))
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/audit"
+	"github.com/clawsup/clawsup/supervisor/pool"
 	"github.com/clawsup/clawsup/supervisor/relay"
 	"github.com/clawsup/clawsup/supervisor/session"
 )
@@ -125,6 +126,9 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 	}
 	if l := b.book.Locked(); l != nil {
 		b.locked, b.lockedAt = cmp.Or(l.Reason, "no reason was given"), l.At
+		if err := b.supervisor.Boxes().Stop(); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.record(ctx, generationReceipt(g, "started", o.Version)); err != nil {
 		return nil, err
@@ -308,6 +312,7 @@ func (b *Broker) tend(ctx context.Context) {
 				logrus.WithError(err).Warn("sessions could not be looked after")
 			}
 			for _, id := range gone {
+				b.drain("a session's time was over", ofSession(id))
 				logrus.WithField("session", id).Info("its time was over; it was removed")
 			}
 		}
@@ -343,6 +348,8 @@ func (b *Broker) Reload(ctx context.Context) (err error) {
 	b.book.Configure(b.bookOptions(g))
 	b.recheck(g)
 	b.reloadAgents(g)
+	b.supervisor.Boxes().Set(g.Config.Pool.Bounds())
+	b.drain("a reload", func(pool.Labels) bool { return true })
 	return b.voidOutdated(g)
 }
 

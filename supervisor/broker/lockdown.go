@@ -75,6 +75,12 @@ func (b *Broker) lockdown(ctx context.Context, who client, r *api.Request) (any,
 	for _, c := range calls {
 		c.cancel(errLockedDown)
 	}
+	var emptied sync.WaitGroup
+	emptied.Go(func() { // what waits has nobody to wait for
+		if err := b.supervisor.Boxes().Stop(); err != nil {
+			failed("boxes that waited: %v", err)
+		}
+	})
 	for _, c := range calls {
 		select {
 		case <-c.done:
@@ -82,6 +88,7 @@ func (b *Broker) lockdown(ctx context.Context, who client, r *api.Request) (any,
 			failed("call %s has not ended yet", c.id)
 		}
 	}
+	emptied.Wait()
 	report.Calls, report.Agents, report.Tickets, report.Grants = len(calls), len(agents), len(voided.Tickets), len(voided.Grants)
 	report.Took = time.Since(begin)
 	logrus.WithFields(logrus.Fields{"by": who.String(), "calls": report.Calls, "agents": report.Agents}).Warn("LOCKDOWN")
@@ -118,6 +125,7 @@ func (b *Broker) unlock(ctx context.Context, who client, r *api.Request) (any, e
 	b.mu.Lock()
 	if b.lockdowns == n { // or else another came meanwhile, which stays
 		b.locked, b.lockedAt = "", time.Time{}
+		b.supervisor.Boxes().Start()
 	}
 	b.mu.Unlock()
 	return b.state(), nil

@@ -87,14 +87,14 @@ func (b *Broker) resolve(ctx context.Context, c *call, s *api.Submit) (*supervis
 		return nil, nil, err
 	}
 	if p.Skill != nil {
-		b.renewed(p.Skill)
+		b.renewed(p.Skill, profile.Profile.Name)
 	}
 	return p, c.gen.policy(profile), nil
 }
 
 // renewed voids the grants for a skill whose folder has other bytes now. They
 // match nothing any more; this is so that nobody takes them for good.
-func (b *Broker) renewed(k *skills.Skill) {
+func (b *Broker) renewed(k *skills.Skill, profile string) {
 	b.mu.Lock()
 	before := b.skills[k.Source]
 	b.skills[k.Source] = k.Digest
@@ -102,6 +102,7 @@ func (b *Broker) renewed(k *skills.Skill) {
 	if before == "" || before == k.Digest {
 		return
 	}
+	b.drain("a skill has changed", ofProfile(profile)) // those with the former bytes fit no call any more
 	if _, err := b.book.VoidSkill(before); err != nil {
 		logrus.WithError(err).WithField("skill", k.Name).Warn("grants for its former bytes could not be marked as void; they match nothing")
 	}
