@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -66,7 +67,9 @@ func (j *goJudge) begin(dir string) error {
 	if err != nil {
 		why, _ := os.ReadFile(beside + ".log") // of what make tried
 		if line := strings.TrimSpace(string(why)); line != "" {
-			return fmt.Errorf("it could not be built: %s", line[strings.LastIndexByte(line, '\n')+1:])
+			line = line[strings.LastIndexByte(line, '\n')+1:]
+			// which mirror was asked is of this machine alone
+			return fmt.Errorf("it could not be built: %s", regexp.MustCompile(`https?://[^ ]*[^ :]`).ReplaceAllString(line, "..."))
 		}
 		return errors.New("not installed")
 	}
