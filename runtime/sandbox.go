@@ -79,7 +79,10 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 	}
 	said, err := s.conn.receive(context.Background()) // its end is the box's
 	r.Usage.Wall = time.Since(begin)
-	s.done = err == nil && said.Outcome != nil
+	if s.done = err == nil && said.Outcome != nil; !s.done {
+		_ = s.init.kill() // nothing of a call outlives its result
+		s.init.awaitFor(exitPause)
+	}
 	cancel()
 	guards.Wait()
 	stats := account(s.leaf, &r, said.Outcome, before)

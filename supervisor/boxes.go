@@ -50,7 +50,9 @@ func exhausted(err error) bool {
 	return false
 }
 
-// box gives a prepared box for a plan, and what ends it.
+// box gives a prepared box for a plan, and what ends it. A daemon's boxes are
+// removed while the caller has its result already: when a call has ended nothing
+// of it is alive, and what is left to do is the host's own housekeeping.
 func (s *Supervisor) box(ctx context.Context, p *Plan, spec runtime.Spec) (*runtime.Sandbox, func() error, error) {
 	if s.boxes == nil {
 		box, err := s.host.Prepare(ctx, spec)
@@ -76,7 +78,14 @@ func (s *Supervisor) box(ctx context.Context, p *Plan, spec runtime.Spec) (*runt
 		}
 		return nil, nil, err
 	}
-	return taken.Box, taken.Close, nil
+	return taken.Box, func() error {
+		s.ending.Go(func() {
+			if err := taken.Close(); err != nil {
+				logrus.WithError(err).Warn("something of a box stayed behind; the next start removes it")
+			}
+		})
+		return nil
+	}, nil
 }
 
 // stamp tells apart what files of the host a box shows: one that was replaced

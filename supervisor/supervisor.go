@@ -27,8 +27,9 @@ type Supervisor struct {
 	store  skills.Store
 	share  *os.File // see shareHost
 
-	filters sync.Map // compiled ones, by their groups' names
-	boxes   *Boxes   // nil: none wait
+	filters sync.Map       // compiled ones, by their groups' names
+	boxes   *Boxes         // nil: none wait
+	ending  sync.WaitGroup // of boxes that are being removed
 }
 
 // Open makes the host ready and removes what killed processes left. The
@@ -101,6 +102,7 @@ func flock(f *os.File, how int) error {
 func (s *Supervisor) Close() error {
 	var err error
 	if s.boxes != nil {
+		s.ending.Wait()
 		err = s.boxes.Close()
 	}
 	if flock(s.share, unix.LOCK_EX|unix.LOCK_NB) == nil {
@@ -223,9 +225,9 @@ func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, si
 	if spec.Filter, err = s.Filter(p.Groups); err != nil {
 		return fail(err)
 	}
-	box, closeBox, err := s.box(ctx, p, spec)
+	box, end, err := s.box(ctx, p, spec)
 	if box != nil {
-		defer func() { err = errors.Join(err, closeBox()) }()
+		defer func() { err = errors.Join(err, end()) }()
 	}
 	// A box that was ready in the very moment may not be fit to run any more.
 	if ctx.Err() != nil {

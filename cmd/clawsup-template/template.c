@@ -502,68 +502,68 @@ enum { LANDLOCK_PATH_BENEATH = 1 };
 #define SYS_landlock_restrict_self 446
 #endif
 
-static void restrict_paths(int parent)
+static void restrict_paths(int host)
 {
 	struct landlock_ruleset attr = {setup.landlock_fs, setup.landlock_net, setup.landlock_scoped};
 	int set = syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
 	if (set < 0)
-		fail(parent, STEP_LANDLOCK, FAULT_ERRNO, "create a ruleset");
+		fail(host, STEP_LANDLOCK, FAULT_ERRNO, "create a ruleset");
 	for (int i = 0; i < setup.rule_count; i++) {
 		const struct rule *r = &setup.rules[i];
 		struct stat st;
 		struct landlock_path p = {r->access, open(r->path, O_PATH | O_CLOEXEC)};
 		if (p.fd < 0 || fstat(p.fd, &st) < 0)
-			fail(parent, STEP_LANDLOCK, FAULT_ERRNO, r->path);
+			fail(host, STEP_LANDLOCK, FAULT_ERRNO, r->path);
 		if (!S_ISDIR(st.st_mode))
 			p.access &= setup.landlock_file;
 		if (p.access && syscall(SYS_landlock_add_rule, set, LANDLOCK_PATH_BENEATH, &p, 0) < 0)
-			fail(parent, STEP_LANDLOCK, FAULT_ERRNO, r->path);
+			fail(host, STEP_LANDLOCK, FAULT_ERRNO, r->path);
 		close(p.fd);
 	}
 	if (syscall(SYS_landlock_restrict_self, set, 0) < 0)
-		fail(parent, STEP_LANDLOCK, FAULT_ERRNO, "restrict");
+		fail(host, STEP_LANDLOCK, FAULT_ERRNO, "restrict");
 	close(set);
 }
 
 // become takes on everything that the tool is to be, but for what its call says.
-static void become(int parent)
+static void become(int host)
 {
 	// The tool is what an out-of-memory kill should meet, not PID 1. Said before
 	// the uid changes, which closes /proc/self to this process.
 	if (!write_file("/proc/self/oom_score_adj", "1000"))
-		fail(parent, STEP_RLIMIT, FAULT_ERRNO, "oom_score_adj");
+		fail(host, STEP_RLIMIT, FAULT_ERRNO, "oom_score_adj");
 	if (setsid() < 0) // a signal for the tool's group meets the tool alone
-		fail(parent, STEP_IDENTITY, FAULT_ERRNO, "setsid");
+		fail(host, STEP_IDENTITY, FAULT_ERRNO, "setsid");
 	sigset_t none;
 	sigemptyset(&none);
 	struct sigaction plain = {.sa_handler = SIG_DFL};
 	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0 || sigaction(SIGCHLD, &plain, NULL) < 0)
-		fail(parent, STEP_IDENTITY, FAULT_ERRNO, "signals");
+		fail(host, STEP_IDENTITY, FAULT_ERRNO, "signals");
 	if (!bound(0))
-		fail(parent, STEP_IDENTITY, FAULT_ERRNO, "bounding set");
+		fail(host, STEP_IDENTITY, FAULT_ERRNO, "bounding set");
 	if (setgroups(0, NULL) < 0 || setresgid(TOOL_ID, TOOL_ID, TOOL_ID) < 0 || setresuid(TOOL_ID, TOOL_ID, TOOL_ID) < 0)
-		fail(parent, STEP_IDENTITY, FAULT_ERRNO, "user and group");
+		fail(host, STEP_IDENTITY, FAULT_ERRNO, "user and group");
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || !set_capabilities(0))
-		fail(parent, STEP_IDENTITY, FAULT_ERRNO, "capabilities");
+		fail(host, STEP_IDENTITY, FAULT_ERRNO, "capabilities");
 	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS)
-		fail(parent, STEP_IDENTITY, FAULT_ERRNO, "session keyring");
+		fail(host, STEP_IDENTITY, FAULT_ERRNO, "session keyring");
 	for (int i = 0; i < setup.limit_count; i++) {
 		struct rlimit r = {setup.limits[i].value, setup.limits[i].value};
 		if (setrlimit(setup.limits[i].resource, &r) < 0) {
 			char what[64];
 			snprintf(what, sizeof what, "limit %d to %llu", setup.limits[i].resource, (unsigned long long)r.rlim_cur);
-			fail(parent, STEP_RLIMIT, FAULT_ERRNO, what);
+			fail(host, STEP_RLIMIT, FAULT_ERRNO, what);
 		}
 	}
 	umask(022);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		fail(parent, STEP_IDENTITY, FAULT_ERRNO, "no_new_privs");
+		fail(host, STEP_IDENTITY, FAULT_ERRNO, "no_new_privs");
 	if (setup.flags & SET_LANDLOCK)
-		restrict_paths(parent);
+		restrict_paths(host);
 	// The filter comes last of all, so that nothing has to be allowed for the
 	// set-up's sake; what is done after it, the tool may do as well.
 	if (setup.flags & SET_SECCOMP && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &setup.filter) < 0)
-		fail(parent, STEP_SECCOMP, FAULT_ERRNO, "load");
+		fail(host, STEP_SECCOMP, FAULT_ERRNO, "load");
 }
 
 // strings points at the texts of a list, in place, and ends it with NULL. The
@@ -581,16 +581,19 @@ static char **strings(struct cursor *c, uint64_t *count)
 	return c->bad ? NULL : list;
 }
 
-// stage waits for the call and execs it.
-static _Noreturn void stage(int parent, struct shared *shared)
+// stage becomes the tool but for its call, says so to the host, waits for the
+// call and execs it. What fails is told to the host before the call, and to
+// PID 1 after it.
+static _Noreturn void stage(int host, int parent, struct shared *shared)
 {
 	char go;
 	if (!full(parent, &go, 1)) // the maps are written
 		_exit(1);
-	become(parent);
+	become(host);
 	struct letter ready = {.length = 0};
 	put(&ready, EVENT_HELLO);
-	tell(parent, &ready);
+	tell(host, &ready);
+	close(host);
 	if (!full(parent, &go, 1))
 		_exit(0); // the box is not needed
 	struct cursor c = {shared->call, shared->call + shared->length, false};
@@ -920,14 +923,13 @@ static void listen_host(bool tool_ended)
 		kill(-box.stage, (int)sig);
 }
 
-// launch has the stage exec, and returns when it has, or passes on what it says
-// and ends the box.
-static void launch(void)
+// executed tells, once the stage has ended, whether it had become the tool. If
+// not, what it said is passed on and the box ends. Nobody waits for the exec
+// itself: for a short command that would be a switch of processes more.
+static void executed(void)
 {
 	struct letter l;
 	char head[4];
-	if (write(box.stage_socket, "", 1) != 1)
-		fail(box.host, STEP_CALL, FAULT_SILENT, "");
 	errno = 0;
 	if (full(box.stage_socket, head, 4)) {
 		l.length = (unsigned char)head[2] << 8 | (unsigned char)head[3];
@@ -936,10 +938,9 @@ static void launch(void)
 			_exit(0);
 		}
 	}
-	// The socket is closed by the exec, and by nothing else before.
+	// The exec closes the socket, and so does whatever ends the stage before.
 	if (!box.shared->exec_begun)
 		fail(box.host, STEP_EXEC, FAULT_SILENT, "");
-	close(box.stage_socket);
 }
 
 // carry_out runs the call and reports.
@@ -954,17 +955,22 @@ static _Noreturn void carry_out(uint64_t flags, uint64_t wall_ms, int64_t stdout
 	bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (bell < 0)
 		fail(box.host, STEP_CALL, FAULT_ERRNO, "eventfd");
-	launch();
+	if (write(box.stage_socket, "", 1) != 1)
+		fail(box.host, STEP_CALL, FAULT_SILENT, "");
 	uint64_t deadline = now_ms() + wall_ms;
 	for (int i = 0; i < 3; i++)
 		begin(&relays[i]);
 	struct outcome o = {.status = 0};
-	bool tool_ended = false, alive = true;
+	bool tool_ended = false, known = false, alive = true;
 	for (;;) {
 		for (int i = 0; i < 3; i++)
 			while (!relays[i].threaded && !relays[i].ended && step(&relays[i]))
 				;
 		alive = alive && reap(&o, &tool_ended);
+		if (tool_ended && !known) {
+			executed();
+			known = true;
+		}
 		if (!alive && relays[1].ended && relays[2].ended)
 			break;
 		struct pollfd p[9] = {{box.host, POLLIN, 0}, {bell, POLLIN, 0}, {box.children, POLLIN, 0}};
@@ -1039,6 +1045,11 @@ static _Noreturn void await_call(void)
 {
 	char head[4];
 	int fds[MAX_FDS], count;
+	struct pollfd p[] = {{box.host, POLLIN, 0}, {box.children, POLLIN, 0}};
+	while (poll(p, 2, -1) < 0 && errno == EINTR)
+		;
+	if (p[1].revents)
+		_exit(1); // the stage is gone, and has said why if it could
 	ssize_t n = receive(box.host, head, 4, fds, &count);
 	if (n == 0)
 		_exit(0); // the box is not needed
@@ -1239,10 +1250,10 @@ static _Noreturn void init(void)
 		for (int i = 0; i < 3; i++)
 			if (dup3(theirs[i], i, 0) < 0)
 				_exit(1);
-		if (pair[1] != 3 && dup3(pair[1], 3, O_CLOEXEC) < 0)
-			_exit(1);
-		keep((int[]){3}, 1);
-		stage(3, box.shared);
+		int last[] = {host, pair[1]};
+		qsort(last, 2, sizeof *last, by_number);
+		keep(last, 2);
+		stage(host, pair[1], box.shared);
 	}
 	char uids[128], gids[128];
 	snprintf(uids, sizeof uids, "0 %llu 1\n%d %llu 1\n", (unsigned long long)order.root, TOOL_ID, (unsigned long long)order.uid);
@@ -1261,17 +1272,8 @@ static _Noreturn void init(void)
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		fail(host, STEP_IDENTITY, FAULT_ERRNO, "give up capabilities");
 
-	struct letter l;
-	char head[4];
-	if (write(box.stage_socket, "", 1) != 1 || !full(box.stage_socket, head, 4))
+	if (write(box.stage_socket, "", 1) != 1)
 		fail(host, STEP_INIT, FAULT_SILENT, "");
-	l.length = (unsigned char)head[2] << 8 | (unsigned char)head[3];
-	if (l.length > sizeof l.bytes || !full(box.stage_socket, l.bytes, l.length))
-		fail(host, STEP_INIT, FAULT_SILENT, "");
-	tell(host, &l); // a hello, or what went wrong
-	struct cursor c = {l.bytes, l.bytes + l.length, false};
-	if (number(&c) != EVENT_HELLO)
-		_exit(1);
 	await_call();
 }
 
