@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -23,6 +24,9 @@ func (r *report) tell(name, who string, value float64, unit, note string) {
 
 // short prints three digits, or all before the point.
 func short(v float64) string {
+	if math.Abs(v) < 0.005 { // -0 too
+		return "0"
+	}
 	switch {
 	case v >= 100 || v <= -100:
 		return fmt.Sprintf("%.0f", v)

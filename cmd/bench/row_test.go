@@ -26,7 +26,7 @@ func TestSlope(t *testing.T) {
 }
 
 func TestShort(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 1: "1", 0.123: "0.12", 12.34: "12.3", 123.4: "123", 99999: "99999", -3.25: "-3.25"} {
+	for v, want := range map[float64]string{0: "0", 1: "1", 0.123: "0.12", 12.34: "12.3", 123.4: "123", 99999: "99999", -3.25: "-3.25", -0.001: "0"} {
 		if got := short(v); got != want {
 			t.Errorf("short(%v) = %q, want %q", v, got, want)
 		}
