@@ -65,8 +65,17 @@ const maxEvent = 1 << 10
 
 // receive waits for what the box says next; io.EOF: it has ended.
 func (c *conn) receive(ctx context.Context) (wire.BoxEvent, error) {
-	stop := context.AfterFunc(ctx, func() { _ = c.file.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = c.file.SetReadDeadline(time.Unix(1, 0))
+		close(woken)
+	})
+	defer func() {
+		if !stop() { // or the next one would find the time over
+			<-woken
+			_ = c.file.SetReadDeadline(time.Time{})
+		}
+	}()
 	var buf [4 + maxEvent]byte
 	n, err := c.file.Read(buf[:]) // nearly always all of it
 	for err == nil && (n < 4 || n < 4+int(binary.BigEndian.Uint32(buf[:]))) {

@@ -32,18 +32,21 @@ const endLimit = 10 * time.Second
 
 // Sandbox is a prepared box. Run it once, or not at all, then Close it.
 type Sandbox struct {
-	host   *Host
-	key    Key
-	slot   *slot
-	leaf   *cgroup.Leaf
-	conn   *conn
-	init   *pidfd // PID 1 of the box
-	plan   layer.Plan
-	spec   *Spec
-	took   time.Duration
-	used   bool
-	done   bool // PID 1 has said its last word
-	closed bool
+	host    *Host
+	key     Key
+	slot    *slot
+	leaf    *cgroup.Leaf
+	conn    *conn
+	init    *pidfd // PID 1 of the box
+	plan    layer.Plan
+	spec    *Spec
+	took    time.Duration
+	watch   context.Context // of events
+	unwatch context.CancelFunc
+	events  <-chan cgroup.Event
+	used    bool
+	done    bool // PID 1 has said its last word
+	closed  bool
 }
 
 // Prepare makes a template for one box, and the box.
@@ -88,6 +91,7 @@ func (t *Template) Prepare(ctx context.Context, spec Spec) (*Sandbox, error) {
 		{StepContainer, func() error { return s.clone(ctx, t, own) }},
 		{StepInit, func() error { return s.greet(ctx) }},
 		{StepCgroup, s.limitCPU},
+		{StepCgroup, s.attend},
 	} {
 		if err := st.do(); err != nil {
 			var e *Error
@@ -244,6 +248,13 @@ func (s *Sandbox) limitCPU() error {
 	return s.leaf.Limit(cgroup.Limits{CPU: s.spec.Group.CPU})
 }
 
+// attend begins to watch the group, which the call then needn't wait for.
+func (s *Sandbox) attend() (err error) {
+	s.watch, s.unwatch = context.WithCancel(context.Background())
+	s.events, err = s.leaf.Watch(s.watch)
+	return err
+}
+
 // Key is what the box is good for.
 func (s *Sandbox) Key() Key { return s.key }
 
@@ -258,6 +269,9 @@ func (s *Sandbox) Close() error {
 		return nil
 	}
 	s.used, s.closed = true, true
+	if s.unwatch != nil {
+		s.unwatch()
+	}
 	// Its own bound, not a caller's: cleaning up is not optional.
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()

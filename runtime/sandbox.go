@@ -57,12 +57,8 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 	if err != nil {
 		return fail(StepSpec, err)
 	}
-	watch, cancel := context.WithCancel(context.Background())
+	watch, cancel := s.watch, s.unwatch
 	defer cancel()
-	events, err := s.leaf.Watch(watch)
-	if err != nil {
-		return fail(StepCgroup, err)
-	}
 	before, err := s.leaf.CPUUsage()
 	if err != nil {
 		return fail(StepCgroup, err)
@@ -73,7 +69,7 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 	}
 	end := &ending{kill: s.leaf.Kill}
 	var guards sync.WaitGroup
-	guards.Go(func() { s.guard(watch, ctx, call, begin, before, events, end) })
+	guards.Go(func() { s.guard(watch, ctx, call, begin, before, s.events, end) })
 	if signals != nil {
 		guards.Go(func() { s.forward(watch, signals) })
 	}

@@ -186,6 +186,9 @@ func (h *Host) templateProgram() string {
 func (t *Template) ask(ctx context.Context, m wire.Message, fds ...int) (pid int, pidfd int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := ctx.Err(); err != nil { // while others were answered
+		return 0, -1, err
+	}
 	deadline := time.Now().Add(templateLimit)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d

@@ -542,3 +542,25 @@ func TestGarbageForATemplate(t *testing.T) {
 		t.Errorf("%+v", o.Result)
 	}
 }
+
+// TestLateWord: a box whose host had waited too long for its first word isn't
+// given a connection that is out of time.
+func TestLateWord(t *testing.T) {
+	c, theirs, err := newConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	defer theirs.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := c.receive(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := theirs.Write([]byte{0, 0, 0, 8, 1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := c.receive(context.Background()); err != nil || e.Failure != nil || e.Outcome != nil {
+		t.Errorf("%+v %v", e, err)
+	}
+}

@@ -877,9 +877,9 @@ static struct {
 	struct shared *shared;
 } box;
 
-// reap waits for everybody who has ended, and says whether the tool has, ever.
-// Signals are sent by this same thread, so that a pid can't be somebody else's
-// in between.
+// reap waits for everybody who has ended, and says whether anybody is left. When
+// the tool has ended the rest is killed. Signals are sent by this same thread, so
+// that a pid can't be somebody else's in between.
 static bool reap(struct outcome *o, bool *tool_ended)
 {
 	for (;;) {
@@ -890,8 +890,13 @@ static bool reap(struct outcome *o, bool *tool_ended)
 			continue;
 		if (pid < 0)
 			return false; // ECHILD: nobody is left
-		if (pid == 0)
+		if (pid == 0) {
+			// Only with somebody there to kill: the kernel looks at every process
+			// of the host for this.
+			if (*tool_ended)
+				kill_all();
 			return true;
+		}
 		// A process that had itself traced by its parent, and whose parent is gone
 		// or is this one, stops with this one as its tracer. It must not live.
 		if (WIFSTOPPED(status)) {
@@ -905,8 +910,6 @@ static bool reap(struct outcome *o, bool *tool_ended)
 		o->user_us += (uint64_t)u.ru_utime.tv_sec * 1000000 + u.ru_utime.tv_usec;
 		o->system_us += (uint64_t)u.ru_stime.tv_sec * 1000000 + u.ru_stime.tv_usec;
 		o->blocks += u.ru_oublock;
-		if (*tool_ended)
-			kill_all();
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"time"
 
@@ -106,6 +107,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	unix.Umask(0o022)
+	// Most of its time goes into system calls that make boxes. With as few Ps as
+	// processors the runtime takes the P from each that lasts some ten
+	// microseconds, and hands it to another thread.
+	if os.Getenv("GOMAXPROCS") == "" {
+		goruntime.GOMAXPROCS(4 * goruntime.NumCPU())
+	}
 	if err := serve(*config); err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			fmt.Fprintf(stderr, "clawsupd: %s\n", visible.Line(line))
