@@ -66,12 +66,14 @@ func (b *Broker) accept(o owner, s api.Submit, files []*os.File) (_ *call, known
 	// A descriptor may lie on a file system that doesn't answer: nobody else
 	// waits for it.
 	c.stdin = standardInput(files, &s)
-	if c.streams, err = b.connect(files, s.Stdin); err != nil {
+	all, err := b.connect(files, s.Stdin)
+	if err != nil {
 		return nil, false, failf(api.CodeParams, "%v", err)
 	}
+	c.streams.Store(all)
 	before, err := b.enter(c)
 	if before != nil || err != nil {
-		c.streams.spare(files)
+		all.spare(files)
 		return before, before != nil, err
 	}
 	keep = true

@@ -62,7 +62,8 @@ type Broker struct {
 	cancel    context.CancelCauseFunc
 	working   sync.WaitGroup // calls
 	accepting sync.Mutex     // see accept
-	noted     uint64         // of tend, and of Open before it: see checkpoint
+	layers    reports
+	noted     uint64 // of tend, and of Open before it: see checkpoint
 
 	reloading sync.Mutex // one reload at a time
 

@@ -54,7 +54,7 @@ type call struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed at the end
 
-	streams *streams // nil: rebuilt from the log
+	streams atomic.Pointer[streams] // nil: rebuilt from the log
 	stdin   supervisor.Stdin
 
 	plan  *supervisor.Plan // of the goroutine that carries it out; changes with an answer

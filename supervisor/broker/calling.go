@@ -202,7 +202,8 @@ func (b *Broker) callFollow(ctx context.Context, who client, r *api.Request) (an
 	if f.Stdout < 0 || f.Stderr < 0 {
 		return nil, failf(api.CodeParams, "an offset is not negative")
 	}
-	if c.streams == nil {
+	all := c.streams.Load()
+	if all == nil {
 		return c.snapshot(), nil
 	}
 	done, err := b.follow(who)
@@ -222,7 +223,7 @@ func (b *Broker) callFollow(ctx context.Context, who client, r *api.Request) (an
 	at := [2]int64{f.Stdout, f.Stderr}
 	// The taps say that there is more; what it is stands in the files.
 	var more [2]chan []byte
-	for i, tap := range c.streams.taps {
+	for i, tap := range all.taps {
 		more[i] = make(chan []byte, 1)
 		tap.listen(more[i])
 		defer tap.leave(more[i])
@@ -234,7 +235,7 @@ func (b *Broker) callFollow(ctx context.Context, who client, r *api.Request) (an
 		v, changed := c.changes()
 		ended := v.State == api.Ended
 		for i := range at {
-			if at[i], err = b.sendSpool(ctx, c, r, i, at[i]); err != nil {
+			if at[i], err = b.sendSpool(ctx, c, all, r, i, at[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -260,7 +261,7 @@ func (b *Broker) callFollow(ctx context.Context, who client, r *api.Request) (an
 				}
 			}
 			for i := range at {
-				if at[i], err = b.sendSpool(ctx, c, r, i, at[i]); err != nil {
+				if at[i], err = b.sendSpool(ctx, c, all, r, i, at[i]); err != nil {
 					return nil, err
 				}
 			}
@@ -269,8 +270,8 @@ func (b *Broker) callFollow(ctx context.Context, who client, r *api.Request) (an
 }
 
 // sendSpool sends what a stream's file has beyond an offset, and gives the next.
-func (b *Broker) sendSpool(ctx context.Context, c *call, r *api.Request, i int, at int64) (int64, error) {
-	spool := c.streams.spool[i]
+func (b *Broker) sendSpool(ctx context.Context, c *call, all *streams, r *api.Request, i int, at int64) (int64, error) {
+	spool := all.spool[i]
 	if spool == nil { // the caller has it
 		return at, nil
 	}
@@ -300,7 +301,8 @@ func (b *Broker) callWatch(ctx context.Context, who client, r *api.Request) (any
 	if err != nil {
 		return nil, err
 	}
-	if c.streams == nil {
+	all := c.streams.Load()
+	if all == nil {
 		return c.snapshot(), nil
 	}
 	done, err := b.follow(who)
@@ -309,7 +311,7 @@ func (b *Broker) callWatch(ctx context.Context, who client, r *api.Request) (any
 	}
 	defer done()
 	var live [2]chan []byte
-	for i, tap := range c.streams.taps {
+	for i, tap := range all.taps {
 		live[i] = make(chan []byte, 4)
 		tap.listen(live[i])
 		defer tap.leave(live[i])

@@ -24,7 +24,7 @@ func (b *Broker) carry(c *call, t *turn) {
 	c.update(func(v *api.Call) { v.Command = text })
 	result := b.result(c, t)
 	t.leave()
-	c.streams.release()
+	c.streams.Load().release()
 	if err := errors.Join(c.shut(), c.plan.Close()); err != nil {
 		logrus.WithError(err).Warn("a sealed copy stayed behind; the next start removes it")
 	}
@@ -42,6 +42,7 @@ func (b *Broker) carry(c *call, t *turn) {
 		result.Status, result.Step = runtime.SandboxError, runtime.StepReport
 	}
 	result.Message = cut(result.Message, maxMessage)
+	result.Layers = b.layers.same(result.Layers)
 	c.update(func(v *api.Call) {
 		v.State, v.Ended, v.Result = api.Ended, time.Now().UTC(), &result
 		v.Reason = cut(v.Reason, maxMessage)
@@ -126,7 +127,7 @@ func (b *Broker) run(c *call) runtime.Result {
 			return supervisor.Failed(err, c.plan)
 		}
 	}
-	result, err := b.supervisor.Run(c.ctx, c.plan, c.streams.stdio, nil, func(box *runtime.Sandbox) {
+	result, err := b.supervisor.Run(c.ctx, c.plan, c.streams.Load().stdio, nil, func(box *runtime.Sandbox) {
 		c.mu.Lock()
 		c.box = box
 		c.mu.Unlock()

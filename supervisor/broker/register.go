@@ -53,7 +53,7 @@ func (r *register) ended(c *call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = append(r.over, c)
-	if c.streams != nil {
+	if c.streams.Load() != nil {
 		r.kept = append(r.kept, c)
 	}
 	for len(r.over) > maxEnded {
@@ -69,7 +69,9 @@ func (r *register) ended(c *call) {
 func (r *register) drop() {
 	c := r.kept[0]
 	r.kept = r.kept[1:]
-	c.streams.close()
+	all := c.streams.Load()
+	all.close()
+	c.streams.Store(all.husk())
 	c.mu.Lock()
 	c.shown = nil
 	c.mu.Unlock()

@@ -28,6 +28,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/audit"
+	"github.com/clawsup/clawsup/supervisor/pool"
 	"github.com/clawsup/clawsup/supervisor/raw"
 )
 
@@ -520,6 +521,7 @@ type holdings struct {
 }
 
 func (h *host) holds() (n holdings) {
+	h.broker.drain("nothing waits while it is counted", func(pool.Labels) bool { return true })
 	h.t.Helper()
 	h.broker.calls.tidy(time.Now().Add(2*spoolKeep), 24*time.Hour) // what is kept for followers, for a time
 	n.Goroutines = goruntime.NumGoroutine()
