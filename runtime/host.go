@@ -71,7 +71,6 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 	if err != nil {
 		return nil, failed(StepCgroup, err)
 	}
-	go groups.Warm() // the first box is some ten milliseconds away
 	h.groups, h.Layers = groups, layer.Probe(groups)
 	if h.maskedProc, h.emptiedProc, err = hiddenProc(); err != nil {
 		return nil, failed(StepMount, err)
