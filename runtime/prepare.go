@@ -196,7 +196,7 @@ func (s *Sandbox) clone(ctx context.Context, t *Template, own []rootfs.Own) (err
 	}
 	_, fd, err := t.ask(ctx, order.Encode(), fds...)
 	if err != nil {
-		return err
+		return fmt.Errorf("clone the box: %w", err)
 	}
 	s.init, err = newPidfd(fd)
 	return err

@@ -81,7 +81,7 @@ func (h *Host) Template(ctx context.Context, spec Spec) (*Template, error) {
 		close(t.ended)
 	}()
 	if _, _, err := t.ask(ctx, setup); err != nil {
-		return nil, errors.Join(failed(StepContainer, err), t.Close())
+		return nil, errors.Join(failed(StepContainer, fmt.Errorf("clawsup-template can't begin: %w", err)), t.Close())
 	}
 	return t, nil
 }
@@ -238,7 +238,7 @@ func (t *Template) ask(ctx context.Context, m wire.Message, fds ...int) (pid int
 	if said := int64(binary.NativeEndian.Uint64(answer[:])); said > 0 {
 		return int(said), pidfd, nil
 	} else {
-		return 0, -1, fmt.Errorf("clone: %w", syscall.Errno(-said))
+		return 0, -1, syscall.Errno(-said)
 	}
 }
 

@@ -73,7 +73,9 @@ func (s *Supervisor) box(ctx context.Context, p *Plan, spec runtime.Spec) (*runt
 		Once: p.Sealed != nil || p.Interpreted != nil,
 	})
 	if err != nil {
-		if _, made := err.(*runtime.Error); !made { // the pool's own, whatever reason it holds
+		var refused *pool.Refused
+		var made *runtime.Error
+		if errors.As(err, &refused) || !errors.As(err, &made) { // the pool's own, whatever reason it holds
 			err = &runtime.Error{Step: runtime.StepSlot, Err: err}
 		}
 		return nil, nil, err

@@ -1322,7 +1322,8 @@ static bool settle(void)
 	       (null = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
 	       dup2(null, 2) >= 0 && close(null) == 0 && unshare(CLONE_NEWUTS) == 0 &&
 	       sethostname(setup.hostname, strlen(setup.hostname)) == 0 && setgroups(0, NULL) == 0 && (umask(022), ordinary()) &&
-	       bound(privileges) && set_capabilities(privileges & permitted()) && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
+	       // A service may lack the right to do this, and then has it done already.
+	       (!(permitted() >> CAP_SETPCAP & 1) || bound(privileges)) && set_capabilities(privileges & permitted()) && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
 }
 
 // answer gives the host a number, and a descriptor with it unless that is -1.
