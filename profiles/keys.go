@@ -13,8 +13,8 @@ import (
 // Least and most of the limits. The least is what a shell needs to say a word;
 // the most is beyond any machine and keeps sums of limits within 64 bits.
 const (
-	leastMemory = 16 << 20 // clawsup-init and a shell
-	leastPids   = 16       // clawsup-init has several threads of its own
+	leastMemory = 16 << 20 // the box's first process and a shell
+	leastPids   = 16       // those of the box's first process count
 	page        = 4 << 10  // what tmpfs counts in
 	maxSize     = 16 << 40
 	maxCount    = 1 << 30
@@ -112,7 +112,7 @@ var keys = []key{
 	row("limits.memory", size(leastMemory, maxSize), smaller[Bytes](), func(p *Profile) *Bytes { return &p.Limits.Memory },
 		"Memory of the whole box, page cache and tmpfs included. There is no swap."),
 	row("limits.pids", count(leastPids, maxPids), smaller[int64](), func(p *Profile) *int64 { return &p.Limits.Pids },
-		"Processes and threads at one time, those of clawsup-init included."),
+		"Processes and threads at one time, the box's first included."),
 	row("limits.cpu", cores(leastCores, maxCores), smaller[float64](), func(p *Profile) *float64 { return &p.Limits.CPU },
 		"Cores: 0.25 is a quarter of one."),
 	row("limits.cpu_time", span(10*time.Millisecond, maxSpan), smaller[Duration](), func(p *Profile) *Duration { return &p.Limits.CPUTime },

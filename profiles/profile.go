@@ -58,7 +58,7 @@ const (
 // Limits bound one call. Every one is set: there is no "unlimited".
 type Limits struct {
 	Memory   Bytes    `toml:"memory"`    // of the whole box, page cache and tmpfs included; swap is always 0
-	Pids     int64    `toml:"pids"`      // processes and threads, clawsup-init included
+	Pids     int64    `toml:"pids"`      // processes and threads, the box's first included
 	CPU      float64  `toml:"cpu"`       // cores; 0.25 is a quarter of one
 	CPUTime  Duration `toml:"cpu_time"`  // user and system time of the whole call
 	WallTime Duration `toml:"wall_time"` // from start to end
