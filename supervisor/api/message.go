@@ -366,7 +366,7 @@ type Daemon struct {
 	Grants     int       `json:"grants"`
 	Sessions   int       `json:"sessions"`
 	Agents     []string  `json:"agents"`
-	Receipts   uint64    `json:"receipts"`        // sequence number of the last
+	Receipts   uint64    `json:"receipts"` // sequence number of the last
 	Pool       Pool      `json:"pool"`
 	Notes      []string  `json:"notes,omitempty"` // what an operator should look at
 }
