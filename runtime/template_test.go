@@ -92,10 +92,11 @@ func runUntil(t *testing.T, box *Sandbox, call Call) at {
 // processesOf lists the box's processes on the host, PID 1 first.
 func processesOf(t *testing.T, box *Sandbox) []int {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/pids", box.host.config.Group, box.leaf.Name(), "cgroup.procs"))
-	if errors.Is(err, os.ErrNotExist) {
-		b, err = os.ReadFile(filepath.Join("/sys/fs/cgroup", box.host.config.Group, box.leaf.Name(), "cgroup.procs"))
+	dirs := groupDirs(box.leaf.Config().Path)
+	if len(dirs) == 0 {
+		t.Fatal("its group is gone")
 	}
+	b, err := os.ReadFile(filepath.Join(dirs[0], "cgroup.procs"))
 	if err != nil {
 		t.Fatal(err)
 	}
