@@ -83,6 +83,7 @@ func (c *PoolConfig) Bounds() pool.Config {
 	b := pool.Default()
 	b.Boxes, b.ProfileShare, b.SessionShare, b.Memory = c.Boxes, c.PerProfile, c.PerSession, int64(c.Memory)
 	b.Idle, b.Age, b.Wait = time.Duration(c.Idle), time.Duration(c.Age), time.Duration(c.Wait)
+	b.PerKey = max(b.PerKey, c.Boxes/4) // who wants many wants them for bursts of one kind
 	if c.Boxes == 0 {
 		b.Templates = 0
 	}
