@@ -1302,10 +1302,11 @@ static bool ordinary(void)
 	sigemptyset(&none);
 	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
 		return false;
-	for (int s = 1; s <= SIGRTMAX; s++) {
-		struct sigaction a = {.sa_handler = SIG_DFL};
-		sigaction(s, &a, NULL); // some can't be; those are never ignored
-	}
+	// The kernel's own call: the C library keeps two signals to itself, and
+	// whoever started clawsup may have ignored those too. SIG_DFL is all zeros.
+	static const char plain[64];
+	for (int s = 1; s <= 64; s++)
+		syscall(SYS_rt_sigaction, s, plain, NULL, 8); // two can't be; they are never ignored
 	// Who starts boxes doesn't wait for them: their sockets and pidfds tell.
 	struct sigaction unwaited = {.sa_handler = SIG_IGN, .sa_flags = SA_NOCLDWAIT};
 	struct rlimit nothing = {0, 0};
