@@ -917,11 +917,14 @@ func (s *service) boxes() []string {
 	return slices.Concat(groups, slots, stage)
 }
 
-// clean waits until there are no boxes but the agent's and that of
-// clawsup-egress: a group and a directory each.
+// clean waits until there are no boxes but the agent's, that of clawsup-egress
+// and those that wait for calls: a group and a directory each.
 func (s *service) clean() {
 	s.t.Helper()
-	s.await("nothing but two boxes", func() bool { return len(s.boxes()) == 4 })
+	s.await("nothing but two boxes and those that wait", func() bool {
+		waiting := ask[api.Daemon](s, "admin", api.Status, api.Nothing{}).Pool.Total.Waiting
+		return len(s.boxes()) == 4+2*waiting
+	})
 }
 
 // mounts are the host's.
