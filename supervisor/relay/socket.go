@@ -11,8 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// backlog is how many connections wait while the helper is started again.
-const backlog = 128
+// backlog is how many connections wait while the helper is started again, or
+// while there is no room for more: whom the kernel's queue has no place for may
+// find the connection reset.
+const backlog = 1024
 
 // ErrNoFamily says that this host, or this namespace, has no such addresses.
 var ErrNoFamily = errors.New("no addresses of this family")
