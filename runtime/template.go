@@ -81,6 +81,9 @@ func (h *Host) Template(ctx context.Context, spec Spec) (*Template, error) {
 		close(t.ended)
 	}()
 	if _, _, err := t.ask(ctx, setup); err != nil {
+		if errors.Is(err, unix.EPROTO) {
+			err = errors.New("it does not understand this clawsup: install both from one build, and restart clawsupd")
+		}
 		return nil, errors.Join(failed(StepContainer, fmt.Errorf("clawsup-template can't begin: %w", err)), t.Close())
 	}
 	return t, nil
