@@ -133,8 +133,11 @@ func (s *Berth) start(tree *rootfs.Tree, spec *Spec, control *os.File) error {
 	if err := tree.Build(s.host.stageDir()); err != nil {
 		return failed(StepMount, err)
 	}
-	var err error
-	s.container, err = libcontainer.Create(s.slot.dir, "container", s.containerConfig(spec))
+	config, err := s.containerConfig(spec)
+	if err != nil {
+		return err
+	}
+	s.container, err = libcontainer.Create(s.slot.dir, "container", config)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ package runtime
 
 import (
 	"os"
-	"slices"
 
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -68,7 +67,7 @@ func inProc(names []string) []string {
 
 // containerConfig is what libcontainer is told. The mounts are made already;
 // left to it are those that need the box's own namespaces.
-func (s *Berth) containerConfig(spec *Spec) *configs.Config {
+func (s *Berth) containerConfig(spec *Spec) (*configs.Config, error) {
 	id := func(n int) int64 { return int64(s.host.hostID(s.slot, n)) }
 	maps := func(box, host int) []configs.IDMap {
 		return []configs.IDMap{
@@ -102,7 +101,11 @@ func (s *Berth) containerConfig(spec *Spec) *configs.Config {
 		Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC,
 		Data:  procOptions(spec),
 	}
-	mask, readonly := inProc(append(slices.Clone(s.host.maskedProc), s.host.emptiedProc...)), inProc(readonlyProc)
+	files, dirs, err := hiddenProc()
+	if err != nil {
+		return nil, err
+	}
+	mask, readonly := inProc(append(files, dirs...)), inProc(readonlyProc)
 	if spec.ProcPids {
 		mask, readonly = nil, nil
 	}
@@ -130,5 +133,5 @@ func (s *Berth) containerConfig(spec *Spec) *configs.Config {
 		NoNewPrivileges: true,
 		NoNewKeyring:    false,
 		Networks:        networks,
-	}
+	}, nil
 }

@@ -52,8 +52,7 @@ type Host struct {
 
 	mine *numbers // slots that this process holds
 
-	maskedProc, emptiedProc []string  // files and directories of /proc that no box shows
-	withheld                wire.Text // tests: what Landlock has no rule for
+	withheld wire.Text // tests: what Landlock has no rule for
 
 	Layers layer.Host // what the kernel offers
 }
@@ -72,9 +71,6 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		return nil, failed(StepCgroup, err)
 	}
 	h.groups, h.Layers = groups, layer.Probe(groups)
-	if h.maskedProc, h.emptiedProc, err = hiddenProc(); err != nil {
-		return nil, failed(StepMount, err)
-	}
 	for _, d := range []struct {
 		dir  string
 		mode os.FileMode

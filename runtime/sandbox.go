@@ -63,17 +63,24 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 	if err != nil {
 		return fail(StepCgroup, err)
 	}
-	begin := time.Now()
-	if err := s.conn.send(message, fds...); err != nil {
-		return fail(StepCall, err)
+	if ctx.Err() != nil {
+		r.Status, r.Message = Stopped, "stopped before it began"
+		return r
 	}
+	begin := time.Now()
 	end := &ending{kill: s.leaf.Kill}
 	var guards sync.WaitGroup
 	guards.Go(func() { s.guard(watch, ctx, call, begin, before, s.events, end) })
 	if signals != nil {
 		guards.Go(func() { s.forward(watch, signals) })
 	}
-	said, err := s.conn.receive(context.Background()) // its end is the box's
+	// The guards are there already: a box that was frozen takes no call, and only
+	// they end the waiting.
+	var said wire.BoxEvent
+	sent := s.conn.send(message, fds...)
+	if err = sent; err == nil {
+		said, err = s.conn.receive(context.Background()) // its end is the box's
+	}
 	r.Usage.Wall = time.Since(begin)
 	if s.done = err == nil && said.Outcome != nil; !s.done {
 		_ = s.init.kill() // nothing of a call outlives its result
@@ -91,6 +98,8 @@ func (s *Sandbox) Run(ctx context.Context, call Call, stdio Stdio, signals <-cha
 		r.Status, r.Message = OutOfMemory, memoryLimit
 	case stats.PidsLimitHits > 0:
 		r.Status, r.Message = PidsLimit, pidsLimit
+	case sent != nil:
+		return fail(StepCall, sent)
 	case err != nil:
 		return fail(StepReport, fmt.Errorf("the box fell silent: %w", err))
 	case said.Failure != nil:

@@ -85,7 +85,8 @@ func (h *Host) hostID(s *slot, id int) int { return h.config.UIDBase + s.number*
 // its directory. It passes over slots in which something is stuck.
 func (h *Host) claim(ctx context.Context) (*slot, error) {
 	stuck := h.parent.Stuck()
-	for n := h.mine.next(0); n < h.config.Slots; n = h.mine.next(n + 1) {
+	n := h.mine.next(0)
+	for ; n < h.config.Slots; n = h.mine.next(n + 1) {
 		if stuck[h.leafName(n)] != nil {
 			h.mine.give(n)
 			continue
@@ -112,7 +113,7 @@ func (h *Host) claim(ctx context.Context) (*slot, error) {
 			return nil, err
 		}
 	}
-	h.mine.give(h.config.Slots)
+	h.mine.give(n)
 	if len(stuck) > 0 {
 		return nil, fmt.Errorf("%w, %d of them by what could not be removed: %s", h.noSlot(), len(stuck), strings.Join(h.Stuck(), "; "))
 	}

@@ -115,7 +115,11 @@ func (t *Template) setup(spec *Spec, own []rootfs.Own) (wire.Message, error) {
 		CgroupNamespace: on.Has(layer.NamespaceCgroup), TimeNamespace: on.Has(layer.NamespaceTime),
 	}
 	if !spec.ProcPids {
-		s.Masked, s.Emptied, s.Readonly = t.host.maskedProc, t.host.emptiedProc, readonlyProc
+		var err error
+		if s.Masked, s.Emptied, err = hiddenProc(); err != nil {
+			return nil, err
+		}
+		s.Readonly = readonlyProc
 	}
 	for _, o := range own {
 		if o.Tmpfs != nil {
@@ -192,11 +196,9 @@ func (t *Template) ask(ctx context.Context, m wire.Message, fds ...int) (pid int
 	if err := ctx.Err(); err != nil { // while others were answered
 		return 0, -1, err
 	}
-	deadline := time.Now().Add(templateLimit)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := t.control.SetDeadline(deadline); err != nil {
+	// Its own bound and no caller's: what one doesn't wait for would be taken for
+	// the answer to the next.
+	if err := t.control.SetDeadline(time.Now().Add(templateLimit)); err != nil {
 		return 0, -1, err
 	}
 	raw, err := t.control.SyscallConn()
@@ -213,6 +215,7 @@ func (t *Template) ask(ctx context.Context, m wire.Message, fds ...int) (pid int
 		return !errors.Is(did, unix.EAGAIN) && !errors.Is(did, unix.EINTR)
 	})
 	if err := errors.Join(err, did); err != nil {
+		t.closing.Store(true)
 		return 0, -1, fmt.Errorf("clawsup-template: %w", err)
 	}
 	var answer [8]byte

@@ -565,3 +565,154 @@ func TestLateWord(t *testing.T) {
 		t.Errorf("%+v %v", e, err)
 	}
 }
+
+// TestWriterLeavesSlowReader: what is still on its way when a stream's writer
+// has gone waits for the reader, and nobody computes meanwhile.
+func TestWriterLeavesSlowReader(t *testing.T) {
+	h := testHost(t)
+	spec := testSpec(t, h)
+	spec.CPUTime = 500 * time.Millisecond
+	const size = 120_000 // more than two pipes hold
+	t.Run("output", func(t *testing.T) {
+		box := boxOf(t, testTemplate(t, h, spec), spec)
+		in, feed, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = feed.Close()
+		out, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan Result, 1)
+		go func() {
+			done <- box.Run(context.Background(), testCall("head", "-c", strconv.Itoa(size), "/dev/zero"), Stdio{In: in, Out: w, Err: w}, nil)
+			_, _ = in.Close(), w.Close()
+		}()
+		for len(processesOf(t, box)) > 1 { // until the tool has ended: the reader begins after that
+			time.Sleep(time.Millisecond)
+		}
+		first, err := box.leaf.CPUUsage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond) // in which a loop would show
+		second, err := box.leaf.CPUUsage()
+		if err != nil || second-first > 100*time.Millisecond {
+			t.Errorf("it took %v of CPU time to wait: %v", second-first, err)
+		}
+		got, err := io.Copy(io.Discard, out)
+		if r := <-done; r.Status != Exited || got != size || r.Usage.Stdout != size {
+			t.Errorf("%d bytes, %v: %+v", got, err, r)
+		}
+	})
+	t.Run("input", func(t *testing.T) {
+		o := giveCall(t, boxOf(t, testTemplate(t, h, spec), spec), testCall("sh", "-c", "sleep 1; wc -c"), strings.Repeat("x", size))
+		if o.Status != Exited || strings.TrimSpace(o.out) != strconv.Itoa(size) {
+			t.Errorf("%q %+v", o.out, o.Result)
+		}
+	})
+}
+
+// TestFrozenBoxTakesNoCall: a call that no box takes ends with its caller.
+func TestFrozenBoxTakesNoCall(t *testing.T) {
+	h := testHost(t)
+	spec := testSpec(t, h)
+	box := boxOf(t, testTemplate(t, h, spec), spec)
+	if err := box.Freeze(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	call := testCall("true")
+	for range 8 {
+		call.Argv = append(call.Argv, strings.Repeat("x", 100_000)) // more than a socket holds
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	in, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer w.Close()
+	if r := box.Run(ctx, call, Stdio{In: in, Out: w, Err: w}, nil); r.Status != Stopped {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestFileWithoutSize: a file of /proc says that it has none, and has content.
+func TestFileWithoutSize(t *testing.T) {
+	h := testHost(t)
+	spec := testSpec(t, h)
+	f, err := os.Open("/proc/version")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	out, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := boxOf(t, testTemplate(t, h, spec), spec).Run(context.Background(), testCall("cat"), Stdio{In: f, Out: w, Err: w}, nil)
+	_ = w.Close()
+	if text, err := io.ReadAll(out); r.ExitCode != 0 || !strings.HasPrefix(string(text), "Linux") {
+		t.Errorf("%q %v %+v", text, err, r)
+	}
+}
+
+// within says whether part is in whole with nothing but gaps.
+func within(part, whole string) bool {
+	for i := 0; i < len(whole) && part != ""; i++ {
+		if whole[i] == part[0] {
+			part = part[1:]
+		}
+	}
+	return part == ""
+}
+
+// TestWatchCantBeForged: what the watcher is shown the caller gets, also where
+// the tool takes back what it wrote. Some of it may be missed.
+func TestWatchCantBeForged(t *testing.T) {
+	h := testHost(t)
+	spec := testSpec(t, h, layer.Seccomp, layer.Landlock)
+	box := boxOf(t, testTemplate(t, h, spec), spec)
+	var pipes [4][2]*os.File // in, out, and the watches
+	for i := range pipes {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pipes[i] = [2]*os.File{r, w}
+	}
+	const forge = `
+import os, time
+os.write(1, b"x" * 65536)                        # the caller's pipe is full
+os.write(1, b"harmless words\n")
+back = os.open("/proc/self/fd/1", os.O_RDONLY | os.O_NONBLOCK)
+time.sleep(0.3)                                  # in which it could be shown
+try: os.read(back, 65536)
+except BlockingIOError: pass
+os.write(1, b"the secret key\n")
+os.close(back)
+`
+	done := make(chan Result, 1)
+	go func() {
+		done <- box.Run(context.Background(), testCall("python3", "-c", forge),
+			Stdio{In: pipes[0][0], Out: pipes[1][1], Err: pipes[1][1], Watch: [2]*os.File{pipes[2][1], pipes[3][1]}}, nil)
+		for _, p := range pipes {
+			_ = p[1].Close()
+		}
+	}()
+	shown := make(chan string, 1)
+	go func() {
+		text, _ := io.ReadAll(pipes[2][0])
+		shown <- string(text)
+	}()
+	for len(processesOf(t, box)) > 1 { // the tool has ended
+		time.Sleep(time.Millisecond)
+	}
+	got, err := io.ReadAll(pipes[1][0])
+	r := <-done
+	if saw := <-shown; err != nil || r.Status != Exited || !within(saw, string(got)) {
+		t.Errorf("the caller got %q, the watcher saw %q: %v %+v", strings.Trim(string(got), "x"), strings.Trim(saw, "x"), err, r)
+	}
+}

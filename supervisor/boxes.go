@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/runtime/rootfs"
 	"github.com/clawsup/clawsup/supervisor/pool"
 )
 
@@ -61,7 +62,7 @@ func (s *Supervisor) box(ctx context.Context, p *Plan, spec runtime.Spec) (*runt
 		}
 		return box, box.Close, nil
 	}
-	spec.Stamp = stamp(spec.Read)
+	spec.Stamp = stamp(&spec)
 	template, key, err := spec.Keys()
 	if err != nil {
 		return nil, nil, err
@@ -90,18 +91,27 @@ func (s *Supervisor) box(ctx context.Context, p *Plan, spec runtime.Spec) (*runt
 	}, nil
 }
 
-// stamp tells apart what files of the host a box shows: one that was replaced
-// under its name is another file, and boxes that wait still have the old one.
-func stamp(paths []string) string {
-	if len(paths) == 0 {
-		return ""
-	}
+// stamp tells apart what of the host a box shows: a file or a directory that was
+// replaced under its name is another one, and so is one over which something
+// was mounted. Boxes that wait still have the old one, and the plan is about the
+// new.
+func stamp(spec *runtime.Spec) string {
 	var all strings.Builder
-	for _, p := range paths {
-		var st unix.Stat_t
-		if unix.Stat(p, &st) == nil { // else the mount will say so
-			fmt.Fprintf(&all, "%x:%x ", st.Dev, st.Ino)
+	note := func(path string, flags int) {
+		var st unix.Statx_t
+		if unix.Statx(unix.AT_FDCWD, path, flags, unix.STATX_INO|unix.STATX_MNT_ID, &st) == nil { // else the mount will say so
+			fmt.Fprintf(&all, "%x:%x:%x:%x ", st.Dev_major, st.Dev_minor, st.Ino, st.Mnt_id)
 		}
+	}
+	if spec.Rootfs != "" {
+		note(spec.Rootfs, 0)
+	} else {
+		for _, dir := range rootfs.SystemDirs {
+			note("/"+dir, unix.AT_SYMLINK_NOFOLLOW)
+		}
+	}
+	for _, p := range spec.Read {
+		note(p, 0)
 	}
 	return all.String()
 }

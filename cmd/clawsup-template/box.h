@@ -139,7 +139,8 @@ enum { CHUNK = 64 << 10 }; // of one splice: a pipe's usual whole capacity
 struct relay {
 	int src, dst, watch;
 	int64_t max, passed;
-	int64_t teed; // shown to watch already, and not moved yet
+	int between[2]; // pipe of this process's own, of what is watched; -1: none
+	int64_t held;   // bytes in it
 	char *buffer; // of a copier; NULL: splice
 	bool wants_room;
 	bool threaded; // it is a thread's, once there is something to move

@@ -87,9 +87,9 @@ static _Noreturn void carry_out(uint64_t flags, uint64_t wall_ms, int64_t stdout
 {
 	bool watched = flags & CALL_WATCH;
 	struct relay relays[3] = {
-		{.src = fds[0], .dst = box.pipes[0], .watch = -1, .max = -1},
-		{.src = box.pipes[1], .dst = fds[1], .watch = watched ? fds[3] : -1, .max = stdout_max},
-		{.src = box.pipes[2], .dst = fds[2], .watch = watched ? fds[4] : -1, .max = stderr_max},
+		{.src = fds[0], .dst = box.pipes[0], .watch = -1, .between = {-1, -1}, .max = -1},
+		{.src = box.pipes[1], .dst = fds[1], .watch = watched ? fds[3] : -1, .between = {-1, -1}, .max = stdout_max},
+		{.src = box.pipes[2], .dst = fds[2], .watch = watched ? fds[4] : -1, .between = {-1, -1}, .max = stderr_max},
 	};
 	bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (bell < 0)
@@ -112,21 +112,21 @@ static _Noreturn void carry_out(uint64_t flags, uint64_t wall_ms, int64_t stdout
 		}
 		if (!alive && relays[1].ended && relays[2].ended)
 			break;
+		// Two for each relay, at its place. An end that nobody reads any more, or
+		// that nobody writes to, shows without being asked for, so a source that
+		// isn't waited for is left out: it would wake this loop for ever.
 		struct pollfd p[9] = {{box.host, POLLIN, 0}, {bell, POLLIN, 0}, {box.children, POLLIN, 0}};
-		int n = 3;
 		for (int i = 0; i < 3; i++) {
 			struct relay *r = &relays[i];
-			if (r->started || r->ended)
-				continue;
-			// An end that nobody reads any more shows without being asked for.
-			p[n++] = (struct pollfd){r->src, r->wants_room ? 0 : POLLIN, 0};
-			p[n++] = (struct pollfd){r->dst, r->wants_room ? POLLOUT : 0, 0};
+			bool waits = !r->started && !r->ended;
+			p[3 + 2 * i] = (struct pollfd){waits && !r->wants_room ? r->src : -1, POLLIN, 0};
+			p[4 + 2 * i] = (struct pollfd){waits ? r->dst : -1, r->wants_room ? POLLOUT : 0, 0};
 		}
 		uint64_t now = now_ms();
 		int wait = -1;
 		if (!o.timed_out)
 			wait = now >= deadline ? 0 : deadline - now > INT_MAX ? INT_MAX : (int)(deadline - now);
-		if (poll(p, n, wait) < 0 && errno != EINTR)
+		if (poll(p, 9, wait) < 0 && errno != EINTR)
 			fail(box.host, STEP_CALL, FAULT_ERRNO, "poll");
 		if (p[0].revents)
 			listen_host(tool_ended);
@@ -135,23 +135,23 @@ static _Noreturn void carry_out(uint64_t flags, uint64_t wall_ms, int64_t stdout
 			(void)!read(bell, drop, 8);
 		if (p[2].revents)
 			(void)!read(box.children, drop, sizeof drop);
-		for (int i = 3; i + 1 < n; i += 2)
-			for (int k = 0; k < 3; k++) {
-				struct relay *r = &relays[k];
-				if (r->started || r->ended || r->src != p[i].fd)
-					continue;
-				// A destination that nobody reads ends the stream. A source that
-				// ends with nothing in it is seen by the next step.
-				if (p[i + 1].revents & POLLERR)
-					finish(r, EPIPE);
-				else if (r->threaded && p[i].revents & POLLIN) {
-					if (!start(r)) {
-						kill_all();
-						fail(box.host, STEP_CALL, FAULT_ERRNO, "thread");
-					}
-				} else if (r->threaded && p[i].revents)
-					finish(r, 0);
-			}
+		for (int i = 0; i < 3; i++) {
+			struct relay *r = &relays[i];
+			short source = p[3 + 2 * i].revents, destination = p[4 + 2 * i].revents;
+			if (r->started || r->ended)
+				continue;
+			// A destination that nobody reads ends the stream. A source that
+			// ends with nothing in it is seen by the next step.
+			if (destination & POLLERR)
+				finish(r, EPIPE);
+			else if (r->threaded && source & POLLIN) {
+				if (!start(r)) {
+					kill_all();
+					fail(box.host, STEP_CALL, FAULT_ERRNO, "thread");
+				}
+			} else if (r->threaded && source)
+				finish(r, 0);
+		}
 		if (!o.timed_out && now_ms() >= deadline) {
 			o.timed_out = true;
 			kill_all();

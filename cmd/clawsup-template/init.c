@@ -119,6 +119,9 @@ static void make_pipes(int host, int theirs[3])
 			fail(host, STEP_INIT, FAULT_ERRNO, "pipe");
 		theirs[i] = p[i > 0];
 		box.pipes[i] = p[i == 0];
+		// The tool can open the pipe anew and take what this process had seen
+		// coming: it must never wait for it.
+		fcntl(box.pipes[i], F_SETFL, O_NONBLOCK);
 	}
 	setfsuid(0);
 	setfsgid(0);

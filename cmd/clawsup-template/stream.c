@@ -24,6 +24,9 @@ void finish(struct relay *r, int error)
 		r->error = error;
 	close(r->src);
 	close(r->dst);
+	for (int i = 0; i < 2; i++)
+		if (r->between[i] >= 0)
+			close(r->between[i]);
 	blind(r);
 	r->ended = true;
 }
@@ -76,17 +79,45 @@ static ssize_t copy(struct relay *r, size_t want)
 	return got;
 }
 
-// show duplicates what the next splice moves into the watch, with tee(2), and
-// never waits: what that has no room for isn't shown.
-static void show(struct relay *r, size_t want)
+// fetch brings some bytes from src into the pipe between and shows them to the
+// watch, with tee(2), which never waits: what that has no room for isn't shown.
+// The pipe between is this process's alone. From src itself the tool could take
+// back what was shown, and have something else moved in its place.
+static ssize_t fetch(struct relay *r, size_t want)
 {
-	if (r->watch < 0 || r->teed > 0)
-		return;
-	ssize_t n = tee(r->src, r->watch, want, SPLICE_F_NONBLOCK);
-	if (n > 0)
-		r->teed = n;
-	else if (n < 0 && errno != EAGAIN && errno != EINTR)
+	if (r->between[0] < 0 && pipe2(r->between, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -1;
+	ssize_t n = splice(r->src, NULL, r->between[1], NULL, want, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	if (n <= 0)
+		return n;
+	r->held = n;
+	if (r->watch >= 0 && tee(r->between[0], r->watch, n, SPLICE_F_NONBLOCK) < 0 && errno != EAGAIN && errno != EINTR)
 		blind(r); // who watched has left
+	return n;
+}
+
+// exceeds looks whether more comes than the cap allows, where all of that has
+// been passed on. It gives false when it would have to wait.
+static bool exceeds(struct relay *r)
+{
+	char next;
+	ssize_t n;
+	while ((n = read(r->src, &next, 1)) < 0) { // it is in non-blocking mode
+		if (errno == EAGAIN && !r->threaded) {
+			r->wants_room = false;
+			return false;
+		}
+		if (errno == EAGAIN)
+			await(r->src, POLLIN);
+		else if (errno != EINTR)
+			break;
+	}
+	if (n > 0) {
+		r->exceeded = true;
+		kill_all();
+	}
+	finish(r, 0);
+	return false;
 }
 
 // step moves some bytes. It gives false when it would have to wait, or at the end.
@@ -94,42 +125,25 @@ bool step(struct relay *r)
 {
 	size_t want = CHUNK;
 	if (r->max >= 0) {
-		if (r->passed == r->max) { // with one byte more the cap is exceeded
-			char next;
-			struct pollfd p = {r->src, POLLIN, 0};
-			if (!r->threaded && poll(&p, 1, 0) == 0) {
-				r->wants_room = false;
-				return false;
-			}
-			ssize_t n;
-			while ((n = read(r->src, &next, 1)) < 0 && errno == EINTR)
-				;
-			if (n > 0) {
-				r->exceeded = true;
-				kill_all();
-			}
-			finish(r, 0);
-			return false;
-		}
+		if (r->passed == r->max)
+			return exceeds(r);
 		if ((int64_t)want > r->max - r->passed)
 			want = r->max - r->passed;
 	}
 	ssize_t n;
 	if (r->buffer) {
 		n = copy(r, want);
+	} else if (r->threaded) {
+		n = splice(r->src, NULL, r->dst, NULL, want, SPLICE_F_MOVE);
+	} else if (r->watch < 0 && r->held == 0) {
+		n = splice(r->src, NULL, r->dst, NULL, want, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	} else {
-		if (r->watch >= 0) {
-			if (r->threaded)
-				await(r->src, POLLIN);
-			show(r, want);
-			if (r->teed > 0 && (int64_t)want > r->teed)
-				want = r->teed; // these and no others, or some would be shown twice
-		}
-		n = splice(r->src, NULL, r->dst, NULL, want, SPLICE_F_MOVE | (r->threaded ? 0 : SPLICE_F_NONBLOCK));
+		n = r->held > 0 ? r->held : fetch(r, want);
+		if (n > 0 && (n = splice(r->between[0], NULL, r->dst, NULL, r->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)) > 0)
+			r->held -= n;
 	}
 	if (n > 0) {
 		r->passed += n;
-		r->teed -= r->teed > 0 ? n : 0;
 		return true;
 	}
 	if (n == 0) {
@@ -148,7 +162,7 @@ bool step(struct relay *r)
 			await(r->dst, POLLOUT);
 			return true;
 		}
-		r->wants_room = poll(&p, 1, 0) > 0;
+		r->wants_room = r->held > 0 || poll(&p, 1, 0) > 0;
 		return false;
 	}
 	case EINVAL: // a file opened for appending, some terminals: splice(2)
@@ -187,7 +201,8 @@ void begin(struct relay *r)
 		fcntl(r->watch, F_SETFL, O_NONBLOCK | (fcntl(r->watch, F_GETFL) & O_ACCMODE));
 	r->threaded = !is_type(r->src, S_IFIFO) || !is_type(r->dst, S_IFIFO);
 	struct stat st;
-	if (fstat(r->src, &st) == 0 && S_ISREG(st.st_mode) && lseek(r->src, 0, SEEK_CUR) >= st.st_size)
+	// A size of nothing means nothing: files of /proc have it.
+	if (fstat(r->src, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && lseek(r->src, 0, SEEK_CUR) >= st.st_size)
 		finish(r, 0);
 }
 

@@ -175,8 +175,8 @@ func TestCPUShare(t *testing.T) {
 			break
 		}
 	}
-	if got < 0.9*share || got > 1.1*share {
-		t.Errorf("share of %.3f, want %.2f within a tenth", got, share)
+	if got < 0.9*share { // that it isn't too much was exact, above
+		t.Errorf("share of %.3f, want %.2f less a tenth at least", got, share)
 	}
 	// Both readings are of one clock, so the second must lie between the others.
 	before, err := leaf.CPUUsage()

@@ -106,8 +106,8 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("mount %s: %v", e.Target, e.Err) }
 func (e *Error) Unwrap() error { return e.Err }
 
-// systemDirs are the host's top-level directories that make programs run.
-var systemDirs = []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"}
+// SystemDirs are the host's top-level directories that make programs run.
+var SystemDirs = []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"}
 
 // Isolate gives the calling thread, which must be locked, a mount namespace
 // of its own from which nothing propagates. The thread must not be unlocked
@@ -173,7 +173,7 @@ func (b *builder) owns(target string) error {
 // system directories.
 func (b *builder) system() error {
 	if b.tree.Rootfs == "" {
-		for _, name := range systemDirs {
+		for _, name := range SystemDirs {
 			if err := b.show("/", name); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}

@@ -50,7 +50,7 @@ func (t *Tree) Rules() []wire.Rule {
 
 // systemTargets lists the top-level directories that system shows as mounts.
 func (t *Tree) systemTargets() []string {
-	dir, names := "/", systemDirs
+	dir, names := "/", SystemDirs
 	if t.Rootfs != "" {
 		dir, names = t.Rootfs, nil
 		entries, _ := os.ReadDir(t.Rootfs) // Build reports the error

@@ -3,13 +3,16 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/raw"
 )
 
 // pool asks what there is of boxes that wait.
@@ -193,4 +196,45 @@ func running(all []api.Call) (list []api.Call) {
 		}
 	}
 	return list
+}
+
+// TestUnlockWaitsForTheLockdown: what is still locking up can't be unlocked yet.
+func TestUnlockWaitsForTheLockdown(t *testing.T) {
+	h := begin(t, "")
+	admin := h.dial("admin")
+	ask[api.LockdownReport](t, admin, api.Lockdown, api.LockdownOrder{})
+	at := func(n int) {
+		h.broker.mu.Lock()
+		defer h.broker.mu.Unlock()
+		h.broker.locking += n
+	}
+	at(1)
+	if _, err := try[api.Daemon](admin, api.Unlock, api.Reason{}); api.CodeOf(err) != api.CodeConflict {
+		t.Errorf("while it is at work: %v", err)
+	}
+	at(-1)
+	ask[api.Daemon](t, admin, api.Unlock, api.Reason{})
+	h.mustRun(h.dial("call"), shell("true"))
+}
+
+// TestNoBoxInALockdown: a call that was let in before it gets no box to run in.
+func TestNoBoxInALockdown(t *testing.T) {
+	h := begin(t, "[calls]\nconcurrency = 1\n")
+	c := h.dial("call")
+	first := ask[api.Call](t, c, api.CallSubmit, shell("echo up; sleep 600"))
+	h.awaitOutput(c, first.ID)
+	second := shell("echo ran >/workspace/ran")
+	second.Profile, second.Workspace = "rw", raw.String(h.dir+"/work")
+	waits := ask[api.Call](t, c, api.CallSubmit, second)
+	h.broker.mu.Lock()
+	h.broker.locked = "a lockdown that did not see the call"
+	h.broker.mu.Unlock()
+	ask[api.Call](t, c, api.CallCancel, api.CallRef{Call: first.ID})
+	v := ask[api.Call](t, c, api.CallWait, api.CallRef{Call: waits.ID})
+	if v.Result == nil || v.Result.Status != runtime.Stopped {
+		t.Errorf("%+v", v.Result)
+	}
+	if _, err := os.Stat(h.dir + "/work/ran"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it ran: %v", err)
+	}
 }

@@ -72,6 +72,7 @@ type Broker struct {
 	agentNotes []string                // mu; what a reload could not do to them
 	followers  map[string]int          // mu; by socket and owner
 	lockdowns  int                     // mu; how many there were
+	locking    int                     // mu; how many are at work
 	skills     map[string]string       // mu; digests as they were last seen, by folder
 	logError   error                   // mu; why the log could not be written the last time
 	locked     string                  // mu; why there is a lockdown; empty: there is none

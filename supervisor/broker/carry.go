@@ -131,6 +131,10 @@ func (b *Broker) run(c *call) runtime.Result {
 		c.mu.Lock()
 		c.box = box
 		c.mu.Unlock()
+		// A lockdown finds the box now, or this finds the lockdown.
+		if b.lockedDown() {
+			c.cancel(errLockedDown)
+		}
 		c.update(func(v *api.Call) { v.State, v.Started = api.Running, time.Now().UTC() })
 	})
 	c.mu.Lock()
@@ -140,6 +144,13 @@ func (b *Broker) run(c *call) runtime.Result {
 		logrus.WithError(err).WithField("call", c.id).Warn("something of the box stayed behind; the next start removes it")
 	}
 	return result
+}
+
+// lockedDown says whether there is a lockdown.
+func (b *Broker) lockedDown() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.locked != ""
 }
 
 // markPrivate labels everybody who gets a call's output, durably.

@@ -38,8 +38,14 @@ func (b *Broker) lockdown(ctx context.Context, who client, r *api.Request) (any,
 	b.mu.Lock()
 	b.locked, b.lockedAt = why, time.Now().UTC()
 	b.lockdowns++
+	b.locking++
 	b.mu.Unlock()
 	b.accepting.Unlock()
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.locking--
+	}()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockdownLimit)
 	defer cancel()
 	var report api.LockdownReport
@@ -49,15 +55,23 @@ func (b *Broker) lockdown(ctx context.Context, who client, r *api.Request) (any,
 		defer mu.Unlock()
 		report.Failed = append(report.Failed, fmt.Sprintf(format, args...))
 	}
+	var emptied sync.WaitGroup
+	emptied.Go(func() { // what waits has nobody to wait for
+		if err := b.supervisor.Boxes().Stop(); err != nil {
+			failed("boxes that waited: %v", err)
+		}
+	})
 	var frozen sync.WaitGroup
 	calls := b.calls.live()
 	for _, c := range calls {
 		c.mu.Lock()
 		box := c.box
 		c.mu.Unlock()
-		if box != nil {
-			frozen.Go(func() { freeze(ctx, box) })
+		if box == nil { // it gets none any more: see run
+			c.cancel(errLockedDown)
+			continue
 		}
+		frozen.Go(func() { freeze(ctx, box) })
 	}
 	agents := b.agentList()
 	for _, a := range agents {
@@ -75,12 +89,6 @@ func (b *Broker) lockdown(ctx context.Context, who client, r *api.Request) (any,
 	for _, c := range calls {
 		c.cancel(errLockedDown)
 	}
-	var emptied sync.WaitGroup
-	emptied.Go(func() { // what waits has nobody to wait for
-		if err := b.supervisor.Boxes().Stop(); err != nil {
-			failed("boxes that waited: %v", err)
-		}
-	})
 	for _, c := range calls {
 		select {
 		case <-c.done:
@@ -111,10 +119,13 @@ func (b *Broker) unlock(ctx context.Context, who client, r *api.Request) (any, e
 		return nil, err
 	}
 	b.mu.Lock()
-	locked, n := b.locked, b.lockdowns
+	locked, n, working := b.locked, b.lockdowns, b.locking > 0
 	b.mu.Unlock()
 	if locked == "" {
 		return nil, failf(api.CodeOver, "there is no lockdown")
+	}
+	if working { // or it would lock again what this unlocks
+		return nil, failf(api.CodeConflict, "the lockdown is still at work; unlock once it has ended")
 	}
 	if err := b.record(ctx, act(who, "unlock", audit.Fact{Name: factReason, Value: cut(reason.Reason, maxReason)})); err != nil {
 		return nil, err
