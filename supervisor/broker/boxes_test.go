@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -234,7 +235,7 @@ func TestNoBoxInALockdown(t *testing.T) {
 	if v.Result == nil || v.Result.Status != runtime.Stopped {
 		t.Errorf("%+v", v.Result)
 	}
-	if _, err := os.Stat(h.dir + "/work/ran"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(h.dir, "work", "ran")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it ran: %v", err)
 	}
 }
