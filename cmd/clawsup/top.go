@@ -152,7 +152,7 @@ func poolText(p *api.Pool) string {
 		return "boxes: none wait"
 	}
 	t := &p.Total
-	text := fmt.Sprintf("boxes: %d wait of %d wanted, %s, %d templates", t.Waiting, t.Wanted, bytesText(t.Memory), p.Templates)
+	text := fmt.Sprintf("boxes: %d of %d wait, %s, templates: %d", t.Waiting, t.Wanted, bytesText(t.Memory), p.Templates)
 	if calls := t.Hits + t.Misses; calls > 0 {
 		text += fmt.Sprintf("; of %d calls %.0f%% found one", calls, 100*float64(t.Hits)/float64(calls))
 	}
