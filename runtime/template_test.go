@@ -716,3 +716,41 @@ os.close(back)
 		t.Errorf("the caller got %q, the watcher saw %q: %v %+v", strings.Trim(string(got), "x"), strings.Trim(saw, "x"), err, r)
 	}
 }
+
+// TestBusyStreamHoldsNothingUp: while one stream never pauses, signals and the
+// other stream get through.
+func TestBusyStreamHoldsNothingUp(t *testing.T) {
+	h := testHost(t)
+	spec := testSpec(t, h)
+	box := boxOf(t, testTemplate(t, h, spec), spec)
+	var pipes [3][2]*os.File
+	for i := range pipes {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pipes[i] = [2]*os.File{r, w}
+	}
+	go func() { _, _ = io.Copy(io.Discard, pipes[1][0]) }()
+	call := testCall("sh", "-c", "trap 'echo heard >&2; exit 5' TERM; cat /dev/zero & echo up >&2; while :; do wait; done")
+	call.StdoutMax = 1 << 40
+	signals := make(chan unix.Signal)
+	done := make(chan Result, 1)
+	go func() {
+		done <- box.Run(context.Background(), call, Stdio{In: pipes[0][0], Out: pipes[1][1], Err: pipes[2][1]}, signals)
+		for _, p := range pipes {
+			_ = p[1].Close()
+		}
+	}()
+	said := bufio.NewReader(pipes[2][0])
+	if line, err := said.ReadString('\n'); line != "up\n" {
+		t.Fatalf("%q %v", line, err)
+	}
+	signals <- unix.SIGTERM
+	if line, err := said.ReadString('\n'); line != "heard\n" {
+		t.Errorf("%q %v", line, err)
+	}
+	if r := <-done; r.Status != Exited || r.ExitCode != 5 || r.Usage.Stdout == 0 {
+		t.Errorf("%+v", r)
+	}
+}

@@ -102,8 +102,10 @@ static _Noreturn void carry_out(uint64_t flags, uint64_t wall_ms, int64_t stdout
 	struct outcome o = {.status = 0};
 	bool tool_ended = false, known = false, alive = true;
 	for (;;) {
+		// So many steps in a row, or a stream that never pauses would keep this
+		// loop from the others, the clock and the host.
 		for (int i = 0; i < 3; i++)
-			while (!relays[i].threaded && !relays[i].ended && step(&relays[i]))
+			for (int n = 0; n < 64 && !relays[i].threaded && !relays[i].ended && step(&relays[i]); n++)
 				;
 		alive = alive && reap(&o, &tool_ended);
 		if (tool_ended && !known) {
