@@ -13,7 +13,7 @@ import (
 )
 
 // Kill ends every process of the leaf and of all groups below it with SIGKILL, whatever they do against it: fork, stop
-// themselves, change session, be frozen. It returns nil when all are dead and gone from the leaf (a parent may not have
+// themselves, change session, be frozen. It returns nil when all are gone from the leaf, past the point where they could run anything (a parent may not have
 // waited for them yet), or an error that names who is left when the context ends. A leaf that does not exist has nobody
 // to kill. Frozen leaves are thawed by it, and limits of input, output and processor time are lifted from a leaf that has
 // processes: whoever waits for a throttled disk is deaf to signals until the wait is over, and dying takes processor time.
