@@ -731,7 +731,12 @@ func TestBusyStreamHoldsNothingUp(t *testing.T) {
 		}
 		pipes[i] = [2]*os.File{r, w}
 	}
-	go func() { _, _ = io.Copy(io.Discard, pipes[1][0]) }()
+	flows := make(chan struct{})
+	go func() {
+		_, _ = io.CopyN(io.Discard, pipes[1][0], 1<<20)
+		close(flows)
+		_, _ = io.Copy(io.Discard, pipes[1][0])
+	}()
 	call := testCall("sh", "-c", "trap 'echo heard >&2; exit 5' TERM; cat /dev/zero & echo up >&2; while :; do wait; done")
 	call.StdoutMax = 1 << 40
 	signals := make(chan unix.Signal)
@@ -746,6 +751,7 @@ func TestBusyStreamHoldsNothingUp(t *testing.T) {
 	if line, err := said.ReadString('\n'); line != "up\n" {
 		t.Fatalf("%q %v", line, err)
 	}
+	<-flows
 	signals <- unix.SIGTERM
 	if line, err := said.ReadString('\n'); line != "heard\n" {
 		t.Errorf("%q %v", line, err)

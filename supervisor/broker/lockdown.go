@@ -63,12 +63,13 @@ func (b *Broker) lockdown(ctx context.Context, who client, r *api.Request) (any,
 	})
 	var frozen sync.WaitGroup
 	calls := b.calls.live()
+	var boxless []*call
 	for _, c := range calls {
 		c.mu.Lock()
 		box := c.box
 		c.mu.Unlock()
 		if box == nil { // it gets none any more: see run
-			c.cancel(errLockedDown)
+			boxless = append(boxless, c)
 			continue
 		}
 		frozen.Go(func() { freeze(ctx, box) })
@@ -84,6 +85,9 @@ func (b *Broker) lockdown(ctx context.Context, who client, r *api.Request) (any,
 	voided, err := b.book.Lock(why)
 	if err != nil {
 		failed("tickets and grants: %v; they are void while this process lives", err)
+	}
+	for _, c := range boxless { // their tickets are void by now, and counted
+		c.cancel(errLockedDown)
 	}
 	frozen.Wait()
 	for _, c := range calls {
