@@ -273,10 +273,8 @@ func TestHostileServiceStandsStillAndDies(t *testing.T) {
 		if err := v.Freeze(ctx); err != nil {
 			t.Fatal(err)
 		}
-		first, err := v.Stats()
-		if err != nil {
-			t.Fatal(err)
-		}
+		first := rest(t, v)
+		time.Sleep(50 * time.Millisecond) // in which a moving one would count
 		second, err := v.Stats()
 		if err != nil || first.CPU != second.CPU || first.PidsLimitHits != second.PidsLimitHits {
 			t.Errorf("it moves while frozen: %+v %+v %v", first, second, err)
@@ -300,6 +298,27 @@ func TestHostileServiceStandsStillAndDies(t *testing.T) {
 	if left := boxProcesses(h.config.Group); left != nil {
 		t.Errorf("still there: %v", left)
 	}
+}
+
+// rest reads the counts of a frozen service until they stand. The kernel
+// calls a group frozen when its last process is about to sleep, and books
+// that process's last steps after that.
+func rest(t *testing.T, v *Service) cgroup.Stats {
+	t.Helper()
+	last, err := v.Stats()
+	for until := time.Now().Add(time.Minute); err == nil; {
+		time.Sleep(time.Millisecond)
+		next, nextErr := v.Stats()
+		if nextErr == nil && next.CPU == last.CPU {
+			return next
+		}
+		if time.Now().After(until) {
+			t.Fatalf("it never comes to rest: %+v %+v", last, next)
+		}
+		last, err = next, nextErr
+	}
+	t.Fatal(err)
+	return last
 }
 
 // TestSignalsReachAService in its process group.
