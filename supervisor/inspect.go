@@ -29,9 +29,9 @@ const inspectPath = "/inspect"
 // inspectMessage bounds, in bytes, what it may say on standard error.
 const inspectMessage = 4 << 10
 
-// inspectSpec is the box that clawsup-inspect gets: the skill, the program,
-// and nothing else of the host, not even its libraries.
-func (s *Supervisor) inspectSpec(k *skills.Skill) (runtime.Spec, error) {
+// inspectSpec is the box that clawsup-inspect gets: the program, what it is to
+// read, and nothing else of the host, not even its libraries.
+func (s *Supervisor) inspectSpec(subject ...rootfs.Bind) (runtime.Spec, error) {
 	layers, err := layer.Lower(layer.All.Without(layer.RootIDMap), s.host.Layers, s.Config.Lower)
 	if err != nil {
 		return runtime.Spec{}, &runtime.Error{Step: runtime.StepLayers, Err: err}
@@ -42,10 +42,7 @@ func (s *Supervisor) inspectSpec(k *skills.Skill) (runtime.Spec, error) {
 	}
 	return runtime.Spec{
 		Layers: layers, Rootfs: s.EmptyRoot(), ProcPids: true,
-		Binds: []rootfs.Bind{
-			{Source: k.Dir, Target: rootfs.SkillDir},
-			{Source: s.Config.Inspect, Target: inspectPath},
-		},
+		Binds:   append(subject, rootfs.Bind{Source: s.Config.Inspect, Target: inspectPath}),
 		Group:   runtime.Group{Memory: 128 << 20, Pids: 32, CPU: 1, DiskRead: 64 << 20, DiskWrite: 64 << 10},
 		Filter:  filter,
 		CPUTime: 2 * time.Second, FileSize: 4 << 10, OpenFiles: 32, Stack: 1 << 20,
@@ -93,7 +90,7 @@ func identify(file string) (string, error) {
 // program's bounded answer and what that says.
 func (s *Supervisor) readManifest(ctx context.Context, k *skills.Skill) ([]byte, skills.Manifest, error) {
 	var none skills.Manifest
-	spec, err := s.inspectSpec(k)
+	spec, err := s.inspectSpec(rootfs.Bind{Source: k.Dir, Target: rootfs.SkillDir})
 	if err != nil {
 		return nil, none, err
 	}
@@ -105,7 +102,7 @@ func (s *Supervisor) readManifest(ctx context.Context, k *skills.Skill) ([]byte,
 	if err != nil {
 		return nil, none, err
 	}
-	result, out, said, err := question(ctx, box, call)
+	result, out, said, err := question(ctx, box, call, nil)
 	if err := errors.Join(err, box.Close()); err != nil {
 		return nil, none, fmt.Errorf("clawsup-inspect: %w", err)
 	}
@@ -132,8 +129,9 @@ func aside(said []byte) string {
 	return ""
 }
 
-// question runs a call without input and collects its bounded answer.
-func question(ctx context.Context, box *runtime.Sandbox, call runtime.Call) (result runtime.Result, out, said []byte, err error) {
+// question runs a call with what ask writes as its input, if that isn't nil, and
+// collects its bounded answer.
+func question(ctx context.Context, box *runtime.Sandbox, call runtime.Call, ask func(io.Writer) error) (result runtime.Result, out, said []byte, err error) {
 	var pipes [3][2]*os.File
 	for i := range pipes {
 		if pipes[i][0], pipes[i][1], err = os.Pipe(); err != nil {
@@ -142,7 +140,14 @@ func question(ctx context.Context, box *runtime.Sandbox, call runtime.Call) (res
 		defer pipes[i][0].Close()
 		defer pipes[i][1].Close()
 	}
-	_ = pipes[0][1].Close() // no input
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		if ask != nil {
+			_ = ask(pipes[0][1]) // who hasn't read it all has answered, or failed, without it
+		}
+		_ = pipes[0][1].Close()
+	}()
 	var bufs [3]bytes.Buffer
 	done := make(chan error, 2)
 	for _, i := range []int{1, 2} {
@@ -152,6 +157,8 @@ func question(ctx context.Context, box *runtime.Sandbox, call runtime.Call) (res
 		}()
 	}
 	result = box.Run(ctx, call, runtime.Stdio{In: pipes[0][0], Out: pipes[1][1], Err: pipes[2][1]}, nil)
+	_ = pipes[0][0].Close() // the last who could have read: what still writes to it ends
+	<-asked
 	_ = pipes[1][1].Close()
 	_ = pipes[2][1].Close()
 	err = errors.Join(<-done, <-done)

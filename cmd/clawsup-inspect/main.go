@@ -4,8 +4,10 @@
 // mean as one bounded JSON object. clawsupd runs it in an empty box for every
 // single question, so that a mistake in a parser costs nothing but the answer.
 //
-// It needs no /proc, no network, no environment and nothing but the file that it
-// is asked about. Build it with CGO_ENABLED=0.
+// It needs no /proc, no network, no environment and nothing but what it is asked
+// about: a folder, or what comes in on standard input. What it answers is taken
+// for a stranger's word, bounded and checked (packages skills and difference); no
+// decision rests on a difference that it shows. Build it with CGO_ENABLED=0.
 package main
 
 import (
@@ -26,10 +28,15 @@ import (
 )
 
 const usage = `usage: clawsup-inspect skill DIR
+       clawsup-inspect diff
 
-Reads the front matter of DIR/SKILL.md and prints one JSON object:
+skill reads the front matter of DIR/SKILL.md and prints one JSON object:
   {"manifest":{...}}                       exit status 0
   {"error":{"message":"...","line":N}}     exit status 1
+
+diff takes two contents of a file from standard input, framed as clawsupd does,
+and prints how they differ:
+  {"lines":["-old","+new"],"cut":false}    exit status 0
 
 Made to be run by clawsup in an empty box. By hand it is safe, and shows what
 clawsup would see.
@@ -41,14 +48,20 @@ const memoryLimit = 64 << 20
 func main() {
 	runtime.GOMAXPROCS(1)
 	debug.SetMemoryLimit(memoryLimit)
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run returns the exit status.
-func run(args []string, stdout, stderr io.Writer) int {
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	switch {
 	case len(args) == 1 && (args[0] == "--help" || args[0] == "-h"):
 		io.WriteString(stdout, usage)
+		return 0
+	case len(args) == 1 && args[0] == "diff":
+		if err := diff(stdin, stdout); err != nil {
+			fmt.Fprintf(stderr, "clawsup-inspect: %v\n", err)
+			return 1
+		}
 		return 0
 	case len(args) != 2 || args[0] != "skill":
 		io.WriteString(stderr, usage)

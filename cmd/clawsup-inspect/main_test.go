@@ -41,7 +41,7 @@ func TestSkill(t *testing.T) {
 				t.Fatal(err)
 			}
 			var stdout, stderr bytes.Buffer
-			status := run([]string{"skill", dir}, &stdout, &stderr)
+			status := run([]string{"skill", dir}, nil, &stdout, &stderr)
 			if stdout.Len() > skills.MaxManifest || stderr.Len() > 0 || !strings.HasSuffix(stdout.String(), "}\n") {
 				t.Fatalf("printed %d bytes and %q", stdout.Len(), stderr.String())
 			}
@@ -68,7 +68,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"--help"}, 0}, {[]string{"-h"}, 0}, {nil, 2}, {[]string{"skill"}, 2}, {[]string{"skill", "a", "b"}, 2}, {[]string{"diff", "a"}, 2},
 	} {
 		var stdout, stderr bytes.Buffer
-		if got := run(tt.args, &stdout, &stderr); got != tt.status {
+		if got := run(tt.args, nil, &stdout, &stderr); got != tt.status {
 			t.Errorf("%q: status %d, want %d", tt.args, got, tt.status)
 		}
 		if out := stdout.String() + stderr.String(); out != usage {
