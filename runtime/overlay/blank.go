@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -178,12 +177,16 @@ func fill(image *os.File, total, inodes, blocks, files int64) (lacks Size, err e
 	if err := lock(held, waitLimit); err != nil {
 		return Size{}, err
 	}
-	root, device, err := attachExt4(held)
+	device, err := attach(held)
+	if err != nil {
+		return Size{}, err
+	}
+	root, err := mountRoot(device)
 	if err != nil {
 		return Size{}, err
 	}
 	lacks, err = furnish(root, blocks, files)
-	err = errors.Join(err, unix.Syncfs(int(root.Fd())), root.Close(), device.Close(), held.Close())
+	err = errors.Join(err, unix.Syncfs(int(root.Fd())), root.Close(), held.Close())
 	if err != nil {
 		return Size{}, err
 	}
@@ -275,11 +278,10 @@ func mke2fs(image string, blocks, inodes int64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), mke2fsLimit)
 	defer cancel()
 	c := exec.CommandContext(ctx, program, "-q", "-F", "-t", "ext4", "-b", strconv.Itoa(block), "-I", "256",
-		"-O", "none,64bit,dir_index,dir_nlink,ext_attr,extent,extra_isize,filetype,flex_bg,huge_file,large_file,metadata_csum,sparse_super",
-		// Half a million blocks for the tables of many groups in one place leave
-		// long pieces for content.
+		"-O", "none,64bit,dir_index,dir_nlink,ext_attr,extent,extra_isize,filetype,flex_bg,huge_file,large_file,metadata_csum,sparse_super2",
+		// With the tables of many groups in one place content lies in long pieces.
 		"-G", "256", "-N", strconv.FormatInt(inodes, 10), "-m", "0", "-U", "clear", "-e", "remount-ro",
-		"-E", "lazy_itable_init=1,nodiscard,root_owner=0:0", image, strconv.FormatInt(blocks, 10))
+		"-E", "lazy_itable_init=1,nodiscard,num_backup_sb=0,root_owner=0:0", image, strconv.FormatInt(blocks, 10))
 	c.Env = []string{"LC_ALL=C", "MKE2FS_CONFIG=/dev/null"}
 	said, err := c.CombinedOutput()
 	if err != nil {
@@ -290,13 +292,6 @@ func mke2fs(image string, blocks, inodes int64) error {
 
 // copyExtents copies what a sparse file holds (lseek(2), SEEK_DATA).
 func copyExtents(to, from *os.File) error {
-	size, err := from.Seek(0, io.SeekEnd)
-	if err == nil {
-		err = to.Truncate(size)
-	}
-	if err != nil {
-		return err
-	}
 	buffer := make([]byte, 128<<10)
 	for at := int64(0); ; {
 		begin, err := unix.Seek(int(from.Fd()), at, unix.SEEK_DATA)

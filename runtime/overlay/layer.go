@@ -45,33 +45,54 @@ func (m *Maker) Make(image string, size Size, owner rootfs.Owner) (_ *Layer, err
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Dir(image)
-	blank, err := m.blank(size, dir)
+	if err := checkRoom(filepath.Dir(image), minRoom); err != nil {
+		return nil, err
+	}
+	blank, err := m.blank(size, filepath.Dir(image))
 	if err != nil {
 		return nil, err
 	}
 	defer blank.Close()
 	f, err := os.OpenFile(image, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return nil, explainRoom(dir, err)
+		return nil, explainRoom(filepath.Dir(image), err)
 	}
 	defer f.Close()
 	l := &Layer{maker: m, image: image, size: size}
-	if err = errors.Join(copyExtents(f, blank), writeMark(f, size, boot)); err != nil {
-		err = explainRoom(dir, err)
-	} else if err = lock(f, waitLimit); err == nil {
-		err = l.attach(f)
-	}
-	if err == nil {
-		err = unix.Fchownat(int(l.root.Fd()), upperName, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW)
-	}
-	if err != nil {
+	if err := l.make(f, blank, boot, owner); err != nil {
 		if l.root != nil {
 			err = errors.Join(err, l.root.Close())
 		}
 		return nil, errors.Join(err, os.Remove(image))
 	}
 	return l, nil
+}
+
+// make fills a new image. The device comes first: what is written to it is there
+// when it is mounted, while the kernel would write an image that was filled
+// already to the disk, and wait for that, before it attached it.
+func (l *Layer) make(image, blank *os.File, boot string, owner rootfs.Owner) error {
+	info, err := blank.Stat()
+	if err != nil {
+		return err
+	}
+	if err := image.Truncate(info.Size()); err != nil {
+		return explainRoom(filepath.Dir(l.image), err)
+	}
+	if err := lock(image, waitLimit); err != nil {
+		return err
+	}
+	device, err := attach(image)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(copyExtents(device, blank), writeMark(device, l.size, boot)); err != nil {
+		return errors.Join(err, device.Close())
+	}
+	if err := l.mountDevice(device); err != nil {
+		return err
+	}
+	return unix.Fchownat(int(l.root.Fd()), upperName, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // Open opens a layer that Close left, or a process that was killed. While its
@@ -107,40 +128,44 @@ func (m *Maker) open(image string, limit time.Duration) (*Layer, error) {
 			return nil, err
 		}
 	}
+	device, err := attach(f)
+	if err != nil {
+		return nil, err
+	}
 	l := &Layer{maker: m, image: image, size: mark.Size}
-	if err := l.attach(f); err != nil {
+	if err := l.mountDevice(device); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
-// attach mounts the layer. The image is locked, and stays so for as long as the
-// device has it.
-func (l *Layer) attach(image *os.File) error {
-	root, device, err := attachExt4(image)
-	if err != nil {
-		return err
-	}
-	l.root, l.device = root, device.Name()
-	return device.Close()
+// mountDevice mounts the file system on a device, attached nowhere. The image is
+// locked, and stays so for as long as the device has it; the descriptor of the
+// device is closed.
+func (l *Layer) mountDevice(device *os.File) (err error) {
+	l.device = device.Name()
+	l.root, err = mountRoot(device)
+	return err
 }
 
-// attachExt4 mounts the file system in an image, attached nowhere, and gives its
-// root directory, which keeps it mounted.
-func attachExt4(image *os.File) (root, device *os.File, err error) {
-	if device, err = attach(image); err != nil {
-		return nil, nil, err
+// mountRoot gives the root directory of the file system on a device, which keeps
+// it mounted.
+func mountRoot(device *os.File) (*os.File, error) {
+	device, err := forReading(device)
+	if err != nil {
+		return nil, err
 	}
+	defer device.Close()
 	tree, err := mountExt4(device.Name())
 	if err != nil {
-		return nil, nil, errors.Join(err, device.Close())
+		return nil, err
 	}
 	defer unix.Close(tree)
 	fd, err := unix.Openat(tree, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("open a layer's root: %w", err), device.Close())
+		return nil, fmt.Errorf("open a layer's root: %w", err)
 	}
-	return os.NewFile(uintptr(fd), "layer"), device, nil
+	return os.NewFile(uintptr(fd), "layer"), nil
 }
 
 // Upper opens the directory that holds what was written, for reading. It fails

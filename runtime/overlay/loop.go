@@ -18,11 +18,10 @@ const loopControl = "/dev/loop-control"
 // by somebody else.
 const loopTries = 2000
 
-// attach gives an image a loop device, held by the descriptor, which is only for
-// reading: some kernels mount nothing that anyone has open for writing. The
-// device is free again when neither the descriptor nor a mount holds it
-// (loop(4), LO_FLAGS_AUTOCLEAR). It keeps the image's open file description,
-// and so a lock on it, until then.
+// attach gives an image a loop device, held by the descriptor. The device is
+// free again when neither a descriptor nor a mount holds it (loop(4),
+// LO_FLAGS_AUTOCLEAR). It keeps the image's open file description, and so a lock
+// on it, until then.
 func attach(image *os.File) (*os.File, error) {
 	control, err := unix.Open(loopControl, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -56,17 +55,24 @@ func configure(name string, image *os.File) (*os.File, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
-	defer unix.Close(fd)
-	config := unix.LoopConfig{Fd: uint32(image.Fd())}
+	// With sectors of the file system's size nothing of the device is read twice.
+	config := unix.LoopConfig{Fd: uint32(image.Fd()), Size: block}
 	config.Info.Flags = unix.LO_FLAGS_AUTOCLEAR
 	if err := unix.IoctlLoopConfigure(fd, &config); err != nil {
-		return nil, &os.PathError{Op: "attach", Path: name, Err: err}
+		return nil, errors.Join(&os.PathError{Op: "attach", Path: name, Err: err}, unix.Close(fd))
 	}
-	reading, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// forReading exchanges a device's descriptor for one that can't write: some
+// kernels mount nothing that anyone has open for writing. The device is attached
+// throughout.
+func forReading(device *os.File) (*os.File, error) {
+	fd, err := unix.Open(device.Name(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err := errors.Join(err, device.Close()); err != nil {
+		return nil, err
 	}
-	return os.NewFile(uintptr(reading), name), nil
+	return os.NewFile(uintptr(fd), device.Name()), nil
 }
 
 // waitLimit bounds how long an image may be attached after its last mount is

@@ -70,8 +70,15 @@ func (l *Layer) Mount(lower int, owner, tool rootfs.Owner) (tree int, err error)
 func onOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked, hence the thread ends
-		done <- f()
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The first thread can't end, and would keep what f mounts. While it is
+			// taken here, f gets another.
+			done <- onOwnThread(f)
+			runtime.UnlockOSThread()
+			return
+		}
+		done <- f() // never unlocked, hence the thread ends
 	}()
 	return <-done
 }

@@ -5,6 +5,7 @@ package overlay
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -161,6 +162,27 @@ func explainLoop(err error) error {
 		return &Refusal{Err: err, Do: "there are too many loop devices: see losetup --list"}
 	}
 	return err
+}
+
+// minRoom is the least, in bytes, that a disk has to have free for a new layer:
+// what is written to one is not on the disk yet when the call that wrote it has
+// its answer.
+const minRoom = 16 << 20
+
+// checkRoom refuses a directory whose file system has less room than that.
+func checkRoom(dir string, least int64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	if st.Flags&unix.ST_RDONLY != 0 {
+		return explainRoom(dir, unix.EROFS)
+	}
+	// Some file systems can't tell, and say that they have no blocks.
+	if room := int64(st.Bavail) * st.Bsize; st.Blocks > 0 && room < least {
+		return explainRoom(dir, fmt.Errorf("%d bytes are free, of at least %d: %w", room, least, unix.ENOSPC))
+	}
+	return nil
 }
 
 // explainRoom says what to do about a directory where no image can be.

@@ -39,7 +39,8 @@ func (s *swaps) get(owner, tool rootfs.Owner, program string) (*userns, error) {
 	defer s.mu.Unlock()
 	at := slices.IndexFunc(s.kept, func(k swap) bool { return k.owner == owner && k.tool == tool })
 	if at >= 0 {
-		s.kept = append(slices.Delete(s.kept, at, at+1), s.kept[at])
+		found := s.kept[at]
+		s.kept = append(slices.Delete(s.kept, at, at+1), found)
 	} else {
 		space, err := newUserns(owner, tool, program)
 		if err != nil {
