@@ -14,6 +14,7 @@ import (
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor/changeset"
 	"github.com/clawsup/clawsup/supervisor/difference"
+	"github.com/clawsup/clawsup/supervisor/raw"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -98,7 +99,7 @@ func entryLines(e *changeset.Entry) []string {
 		lines = append(lines, "@"+visible.Line(fmt.Sprintf(format, args...)))
 	}
 	add("%s %s", e.Kind, visible.Quote(string(e.Path)))
-	if e.Kind == changeset.Renamed {
+	if e.From != "" {
 		add("it was %s", visible.Quote(string(e.From)))
 	}
 	if e.Link != "" {
@@ -130,7 +131,7 @@ func stateText(s *changeset.State) string {
 // xattrLines says which extended attributes came, went or changed.
 func xattrLines(e *changeset.Entry) []string {
 	var lines []string
-	find := func(s *changeset.State, name string) *changeset.Xattr {
+	find := func(s *changeset.State, name raw.String) *changeset.Xattr {
 		for i := range s.Xattrs {
 			if s.Xattrs[i].Name == name {
 				return &s.Xattrs[i]
@@ -142,14 +143,14 @@ func xattrLines(e *changeset.Entry) []string {
 		x := &e.After.Xattrs[i]
 		switch was := find(&e.Before, x.Name); {
 		case was == nil:
-			lines = append(lines, "@new attribute "+visible.Quote(x.Name))
+			lines = append(lines, "@new attribute "+visible.Quote(string(x.Name)))
 		case !bytes.Equal(was.Value, x.Value):
-			lines = append(lines, "@other value of attribute "+visible.Quote(x.Name))
+			lines = append(lines, "@other value of attribute "+visible.Quote(string(x.Name)))
 		}
 	}
 	for i := range e.Before.Xattrs {
 		if x := &e.Before.Xattrs[i]; e.After.Type != changeset.None && find(&e.After, x.Name) == nil {
-			lines = append(lines, "@attribute gone: "+visible.Quote(x.Name))
+			lines = append(lines, "@attribute gone: "+visible.Quote(string(x.Name)))
 		}
 	}
 	return lines

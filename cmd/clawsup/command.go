@@ -45,6 +45,7 @@ func groups() []group {
 		{"Run", []*command{runSkillCommand(), runCommand()}},
 		{"Watch", []*command{psCommand(), topCommand(), metricsCommand(), logsCommand(), stopCommand(), auditCommand()}},
 		{"Decide", []*command{approvalsCommand(), approvalCommand(), approveCommand(), denyCommand(), grantCommand(), explainCommand()}},
+		{"Files", []*command{changesCommand(), undoCommand(), trashCommand()}},
 		{"Administer", []*command{agentCommand(), sessionCommand(), lockdownCommand(), unlockCommand(), configCommand(), profileCommand(), doctorCommand(), versionCommand(), helpCommand()}},
 	}
 }

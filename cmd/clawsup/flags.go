@@ -19,6 +19,9 @@ const callFlagsUsage = `
   --stdin FILE     standard input from a file or FIFO; default: clawsup's own
   --timeout D      end the call after D ("30s", "5m"): at most the profile's wall_time
   --session S      a name for what belongs together; part of the plan
+  --keep           of an overlay workspace: the session's calls go on in one change
+                   set, until 'clawsup changes commit' or 'discard' ends it
+  --dry-run        of an overlay workspace: run, show what changed, and discard it
   --json           print one object about the run on standard output; what the
                    tool writes, to either stream, then goes to standard error
   --raw            let the tool's bytes through to a terminal as they are; without
@@ -49,7 +52,8 @@ Exit status: the tool's own, or
        wrote, or the report, could not be passed on whole; or clawsupd can't be
        reached, or ended (supervisor-restart)
   126  denied: the profile or a person said no, or clawsupd takes no calls now;
-       nothing ran
+       nothing ran. Or the tool ended well, and what it changed in the workspace
+       is not in force, or not all of it
   127  the command, or a program that the skill requires, is not in the box
   137  out-of-memory
   128 + n  signalled: signal n ended the tool; stopped: you sent signal n
@@ -85,6 +89,8 @@ func (f *callFlags) set(s *flag.FlagSet) *flag.FlagSet {
 		return nil
 	})
 	s.StringVar(&f.request.Session, "session", "", "")
+	s.BoolVar(&f.request.Keep, "keep", false, "")
+	s.BoolVar(&f.request.DryRun, "dry-run", false, "")
 	s.Func("stdin", "", func(v string) error { f.stdin, f.stdinSet = v, true; return nil })
 	s.StringVar(&f.timeout, "timeout", "", "")
 	s.BoolVar(&f.json, "json", false, "")
@@ -123,6 +129,12 @@ func (f *callFlags) setApprover(v string) error {
 
 // check reads what package flag left as text.
 func (f *callFlags) check() error {
+	switch {
+	case f.request.Keep && f.request.DryRun:
+		return usagef("--keep and --dry-run don't go together: what is shown and discarded is not kept")
+	case f.request.Keep && f.request.Session == "":
+		return usagef("--keep is for the calls of a session: say which with --session")
+	}
 	if f.timeout == "" {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/clawsup/clawsup/cmd/clawsup/internal/summary"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -54,17 +55,7 @@ func stamp(t time.Time) string {
 }
 
 // bytesText is a size for people.
-func bytesText(n int64) string {
-	units := "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%dB", n)
-	}
-	f, i := float64(n)/1024, 0
-	for f >= 1024 && i < len(units)-1 {
-		f, i = f/1024, i+1
-	}
-	return fmt.Sprintf("%.1f%c", f, units[i])
-}
+func bytesText(n int64) string { return summary.Bytes(n) }
 
 // sheet is one thing for people, a name and a value a line.
 type sheet struct{ w io.Writer }

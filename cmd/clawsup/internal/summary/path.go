@@ -57,3 +57,17 @@ func has(entries []changeset.Entry, p string) bool {
 	}
 	return false
 }
+
+// Covers says whether a path is one of paths, or beneath one; without paths
+// everything is.
+func Covers(paths []raw.String, p raw.String) bool {
+	if len(paths) == 0 {
+		return true
+	}
+	for _, c := range paths {
+		if rest, ok := strings.CutPrefix(string(p), string(c)); ok && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
+}

@@ -168,9 +168,10 @@ func what(e *changeset.Entry) string {
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	b, a := &e.Before, &e.After
-	switch e.Kind {
-	case changeset.Renamed:
+	if e.From != "" {
 		add("was %s", visible.Text(string(e.From)))
+	}
+	switch e.Kind {
 	case changeset.Dropped:
 		add("a device, FIFO or socket: never committed")
 	case changeset.Deleted, changeset.Created:
