@@ -73,8 +73,8 @@ type Identity struct {
 
 // Xattr is one extended attribute (xattr(7)).
 type Xattr struct {
-	Name  string `json:"name"`
-	Value []byte `json:"value"`
+	Name  raw.String `json:"name"` // with its name space
+	Value []byte     `json:"value"`
 }
 
 // Type is a file's type; None where there is no file.
@@ -100,6 +100,8 @@ const (
 	HardLinked                   // the workspace's file has further names, which keep the old content
 	Foreign                      // the workspace's file is not its owner's
 	Attributes                   // extended attributes that are not carried: an ACL, a name space beyond user.*, or more than Walk reads
+
+	end // no note
 )
 
 var kindNames = [...]string{Created: "created", Modified: "modified", Deleted: "deleted", Renamed: "renamed", Changed: "changed", Dropped: "dropped"}
