@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package changes
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/supervisor/changeset"
+	"github.com/clawsup/clawsup/supervisor/tree"
+)
+
+// guard tells what is protected, of one change set in its workspace.
+type guard struct {
+	anywhere map[string][]mark // patterns at every depth, by their first name
+	endings  []mark            // those of one name that is an ending
+	anchored []mark            // the others
+	root     int               // descriptor of the workspace
+	moves    map[string]string // of renamed directories: from their new paths
+	comes    map[string]bool   // folded paths of the set that rows look for beside others
+	there    map[string]bool   // what was looked for in the workspace already
+}
+
+// mark is a pattern with why it protects.
+type mark struct {
+	pattern
+	why    string
+	beside []string
+}
+
+// newGuard makes one for a set. Patterns of the configuration that are none
+// are an error: they would protect nothing.
+func newGuard(set *changeset.Set, root int, more []string) (*guard, error) {
+	g := &guard{
+		anywhere: map[string][]mark{}, root: root,
+		moves: map[string]string{}, comes: map[string]bool{}, there: map[string]bool{},
+	}
+	looked := map[string]bool{}
+	for _, r := range protected {
+		for _, p := range r.patterns {
+			g.add(mark{compile(p), r.why, r.beside})
+		}
+		for _, name := range r.beside {
+			looked[fold(name)] = true
+		}
+	}
+	for _, p := range more {
+		if err := CheckPattern(p); err != nil {
+			return nil, err
+		}
+		g.add(mark{pattern: compile(p), why: "the configuration protects it ([changes] protected)"})
+	}
+	for i := range set.Entries {
+		e := &set.Entries[i]
+		if e.Kind == changeset.Renamed {
+			g.moves[string(e.Path)] = string(e.From)
+		}
+		if looked[fold(base(string(e.Path)))] {
+			g.comes[foldPath(string(e.Path))] = true
+		}
+	}
+	return g, nil
+}
+
+func (g *guard) add(m mark) {
+	switch first := m.names[0]; {
+	case !m.deep:
+		g.anchored = append(g.anchored, m)
+	case m.ending && len(m.names) == 1:
+		g.endings = append(g.endings, m)
+	default:
+		g.anywhere[first] = append(g.anywhere[first], m)
+	}
+}
+
+func foldPath(path string) string {
+	names := strings.Split(path, "/")
+	for i, n := range names {
+		names[i] = fold(n)
+	}
+	return strings.Join(names, "/")
+}
+
+// why says why a path is protected; empty: it isn't. Of a directory it may be
+// that only what is in it is.
+func (g *guard) why(path string, directory bool) string {
+	plain := strings.Split(path, "/")
+	names := make([]string, len(plain))
+	for i, n := range plain {
+		names[i] = fold(n)
+	}
+	hit := func(m *mark, from, at int) bool {
+		switch m.from(names[from:]) {
+		case toward:
+			return !directory && len(m.beside) == 0
+		case within:
+			return g.beside(plain[:at], m.beside)
+		}
+		return false
+	}
+	for i := range g.anchored {
+		if hit(&g.anchored[i], 0, 0) {
+			return g.anchored[i].why
+		}
+	}
+	for i := range names {
+		for j := range g.anywhere[names[i]] {
+			if m := &g.anywhere[names[i]][j]; hit(m, i, i) {
+				return m.why
+			}
+		}
+		for j := range g.endings {
+			if m := &g.endings[j]; hit(m, i, i) {
+				return m.why
+			}
+		}
+	}
+	return ""
+}
+
+// beside says whether all of the names are in a directory, as it was or as it
+// will be.
+func (g *guard) beside(dir, names []string) bool {
+	for _, name := range names {
+		if !g.has(strings.Join(dir, "/"), name) {
+			return false
+		}
+	}
+	return true
+}
+
+func (g *guard) has(dir, name string) bool {
+	path := strings.TrimPrefix(dir+"/"+name, "/")
+	if g.comes[foldPath(path)] {
+		return true
+	}
+	there, known := g.there[path]
+	if !known {
+		there = g.exists(path) || g.exists(g.before(path))
+		g.there[path] = there
+	}
+	return there
+}
+
+// before is where a path was, if a directory above it was renamed.
+func (g *guard) before(path string) string {
+	for up := path; up != ""; up = above(up) {
+		if from, ok := g.moves[up]; ok {
+			return from + path[len(up):]
+		}
+	}
+	return path
+}
+
+func (g *guard) exists(path string) bool {
+	fd, err := openBeneath(g.root, path, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return false
+	}
+	_ = unix.Close(fd)
+	return true
+}
+
+// entry says why an entry is protected: by its path, by where it was, or by
+// what is in a directory that it moves.
+func (g *guard) entry(e *changeset.Entry) string {
+	kind := e.After.Type
+	if e.Kind == changeset.Deleted || kind == changeset.None {
+		kind = e.Before.Type
+	}
+	if e.Kind != changeset.Renamed {
+		return g.why(string(e.Path), kind == changeset.Directory)
+	}
+	for _, path := range []string{string(e.Path), string(e.From)} {
+		if why := g.why(path, true); why != "" {
+			return why
+		}
+	}
+	return g.moved(string(e.From), string(e.Path))
+}
+
+// Bounds of what is looked at in a directory that was moved. A larger one is
+// protected as a whole.
+const (
+	mostMoved = 20_000 // names
+	deepMoved = 64     // directories in one another
+)
+
+var errFound = errors.New("found")
+
+// moved looks at all that is in a directory of the workspace which is to be
+// moved.
+func (g *guard) moved(from, to string) (why string) {
+	fd, err := openBeneath(g.root, from, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return fmt.Sprintf("what is in the directory can't be looked at (%v)", err)
+	}
+	defer unix.Close(fd)
+	left := mostMoved
+	var look func(fd int, from, to string, depth int) error
+	look = func(fd int, from, to string, depth int) error {
+		return tree.Each(fd, func(name string) error {
+			if left--; left < 0 || depth > deepMoved {
+				why = fmt.Sprintf("the directory holds more than is looked at (%d names, %d levels)", mostMoved, deepMoved)
+				return errFound
+			}
+			var st unix.Stat_t
+			if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+				return err
+			}
+			directory := st.Mode&unix.S_IFMT == unix.S_IFDIR
+			for _, path := range []string{to + "/" + name, from + "/" + name} {
+				if why = g.why(path, directory); why != "" {
+					return errFound
+				}
+			}
+			if !directory {
+				return nil
+			}
+			child, err := unix.Openat2(fd, name, tree.Beneath(unix.O_PATH|unix.O_DIRECTORY))
+			if err != nil {
+				return err
+			}
+			defer unix.Close(child)
+			return look(child, from+"/"+name, to+"/"+name, depth+1)
+		})
+	}
+	if err := look(fd, from, to, 0); err != nil && why == "" {
+		return fmt.Sprintf("what is in the directory can't be looked at (%v)", err)
+	}
+	return why
+}
+
+// reasons of protected paths are told with what they are.
+const protectedWhy = "protected: "
