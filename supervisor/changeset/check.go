@@ -43,8 +43,8 @@ func (e *Entry) check() error {
 	case e.Kind == Changed && e.Before.Type != e.After.Type, e.Kind == Modified && (e.Before.Type == Directory || e.After.Type == Directory),
 		(e.Kind == Created || e.Kind == Modified || e.Kind == Changed) && e.After.Type == Special:
 		return fmt.Errorf("the types are wrong of what is %s", e.Kind)
-	case e.Kind != Dropped && e.After.Digest == "" && (e.After.Type == Regular || e.After.Type == Symlink):
-		return errors.New("the content has no digest")
+	case e.After.Type == Symlink && e.After.Digest == "":
+		return errors.New("the target has no digest")
 	case e.After.Identity != Identity{}:
 		return errors.New("what became of it has an identity")
 	case e.Notes >= end:

@@ -18,6 +18,7 @@ type Line struct {
 	Type    Type       `json:"type"` // after, and of what is deleted before
 	Path    raw.String `json:"path"`
 	From    raw.String `json:"from,omitempty"`   // of Renamed where it was, of Created where the same content was Deleted
+	To      raw.String `json:"to,omitempty"`     // of Deleted where the same content was Created
 	Link    raw.String `json:"link,omitempty"`   // as the entry's
 	Target  raw.String `json:"target,omitempty"` // as the entry's
 	Entries int        `json:"entries"`          // that it stands for; those of all lines are those of the set
@@ -38,7 +39,11 @@ var shown = [...]Kind{Deleted, Modified, Renamed, Created, Changed, Dropped}
 func (s *Set) Lines() []Line {
 	var byKind [len(kindNames)][]Line
 	var tops [len(kindNames)]int // the line of the directory that the kind's entries are folded into, and one
-	moves := s.Moves()
+	from := s.Moves()
+	to := make(map[int]int, len(from))
+	for created, deleted := range from {
+		to[deleted] = created
+	}
 	for i := range s.Entries {
 		e := &s.Entries[i]
 		if int(e.Kind) >= len(byKind) {
@@ -66,8 +71,11 @@ func (s *Set) Lines() []Line {
 		if e.Kind == Deleted {
 			l.Type = e.Before.Type
 		}
-		if from, ok := moves[i]; ok {
-			l.From = s.Entries[from].Path
+		if other, ok := from[i]; ok {
+			l.From = s.Entries[other].Path
+		}
+		if other, ok := to[i]; ok {
+			l.To = s.Entries[other].Path
 		}
 		*lines = append(*lines, l)
 		if *top == 0 && l.Type == Directory && (e.Kind == Deleted || e.Kind == Created) {
@@ -115,6 +123,9 @@ func (l Line) String() string {
 	}
 	if l.From != "" {
 		b.WriteString(", from " + visible.Text(string(l.From)))
+	}
+	if l.To != "" {
+		b.WriteString(", now " + visible.Text(string(l.To)))
 	}
 	if l.Link != "" {
 		b.WriteString(", the same file as " + visible.Text(string(l.Link)))

@@ -18,9 +18,10 @@ func order(a, b *Entry) int {
 	return 0
 }
 
-// arrange puts entries in order. They are large: their numbers are sorted, and
-// then each is moved once.
-func arrange(entries []Entry) {
+// Sort puts the entries in the order of a set. Walk and Decode give no other.
+func (s *Set) Sort() {
+	// They are large: their numbers are sorted, and then each is moved once.
+	entries := s.Entries
 	numbers := make([]int32, len(entries))
 	for i := range numbers {
 		numbers[i] = int32(i)

@@ -56,7 +56,7 @@ type State struct {
 	UID      uint32  `json:"uid"`
 	GID      uint32  `json:"gid"`
 	Size     int64   `json:"size"`             // bytes of a regular file's content or a link's target; else 0
-	Digest   string  `json:"digest,omitempty"` // of the same bytes, "sha256:" and 64 hexadecimal digits; empty of others, and of a Before with more holes than Walk reads
+	Digest   string  `json:"digest,omitempty"` // of the same bytes, "sha256:" and 64 hexadecimal digits; empty of others, and of a file with more holes than Walk reads
 	Modified int64   `json:"modified"`         // mtime, nanoseconds since 1970
 	Links    uint32  `json:"links"`            // names that it has
 	Identity         // of Before: what a commit checks again

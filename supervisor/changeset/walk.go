@@ -60,8 +60,9 @@ func Walk(ctx context.Context, l Layer) (*Set, error) {
 			return nil, err
 		}
 	}
-	arrange(w.entries)
-	return &Set{Entries: w.entries}, nil
+	set := &Set{Entries: w.entries}
+	set.Sort()
+	return set, nil
 }
 
 // walker is at work on one layer.
