@@ -16,6 +16,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/changeset"
 	"github.com/clawsup/clawsup/supervisor/commit"
 	"github.com/clawsup/clawsup/supervisor/raw"
+	"github.com/clawsup/clawsup/supervisor/stdio"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -196,19 +197,25 @@ func tells(e *changeset.Entry) bool {
 	return e.Kind == changeset.Modified || (e.Kind == changeset.Created || e.Kind == changeset.Deleted) && cmp.Or(e.After.Type, e.Before.Type) == changeset.Regular
 }
 
+// printDifference folds lines on a terminal: where that breaks a long one, the
+// rest could pass for a line of its own.
 func (p *program) printDifference(d *api.ChangesDifference) error {
-	for _, l := range d.Lines {
-		if err := p.line("%s", l); err != nil {
-			return err
-		}
-	}
+	lines := d.Lines
 	for _, n := range summary.Notes(&d.Entry) {
-		if err := p.line("@%s", n); err != nil {
-			return err
-		}
+		lines = append(lines, "@"+n)
 	}
 	if d.Cut {
-		return p.line("@not all of it is shown")
+		lines = append(lines, "@not all of it is shown")
+	}
+	width := terminalWidth(p.stdout)
+	for _, l := range lines {
+		rows := []string{visible.Line(l)}
+		if stdio.IsTerminal(p.stdout) {
+			rows = summary.Fold(rows[0], width-1)
+		}
+		if _, err := fmt.Fprintln(p.stdout, strings.Join(rows, "\n")); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -65,15 +66,21 @@ func dropInput(tty *os.File) error {
 	return errors.Join(conn.Control(func(fd uintptr) { inner = unix.IoctlSetInt(int(fd), unix.TCFLSH, unix.TCIFLUSH) }), inner)
 }
 
-// terminalWidth is in columns; 80 of what is none, or doesn't say.
-func terminalWidth(f *os.File) int {
-	width := 80
+// terminalSize is in columns and rows; 80 by 24 of what is no terminal, or
+// doesn't say.
+func terminalSize(f *os.File) (width, height int) {
+	width, height = 80, 24
 	if conn, err := f.SyscallConn(); err == nil {
 		_ = conn.Control(func(fd uintptr) {
-			if size, err := unix.IoctlGetWinsize(int(fd), unix.TIOCGWINSZ); err == nil && size.Col > 0 {
-				width = int(size.Col)
+			if size, err := unix.IoctlGetWinsize(int(fd), unix.TIOCGWINSZ); err == nil {
+				width, height = cmp.Or(int(size.Col), width), cmp.Or(int(size.Row), height)
 			}
 		})
 	}
+	return width, height
+}
+
+func terminalWidth(f *os.File) int {
+	width, _ := terminalSize(f)
 	return width
 }
