@@ -24,11 +24,11 @@ const (
 )
 
 // What the overlay file system itself makes for a mount, and which is no
-// content: work, work/work, incompat and volatile, each a block; and the files
-// dirty and the whiteout that all others are links to.
+// content: work, work/work, incompat and volatile, each a block, and the file
+// dirty.
 const (
 	mountBlocks = 4
-	mountFiles  = 6
+	mountFiles  = 5
 )
 
 // blanksKept bounds how many sizes have an empty image: whoever can ask for

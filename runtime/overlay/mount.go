@@ -83,18 +83,20 @@ func onOwnThread(f func() error) error {
 	return <-done
 }
 
-// renewWork replaces the work directory. When there was none, what is written
-// begins here: the root of it becomes as lower is.
+// renewWork replaces the work directory. When there was none that an overlay
+// made use of, by a directory of its own in it, what is written begins here: the
+// root of it becomes as lower is.
 func (l *Layer) renewWork(lower int) error {
 	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", l.root.Fd()))
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	_, err = root.Lstat(workName)
+	_, err = root.Lstat(workName + "/work")
 	if errors.Is(err, os.ErrNotExist) {
 		err = l.resemble(lower)
-	} else if err == nil {
+	}
+	if err == nil {
 		err = root.RemoveAll(workName)
 	}
 	if err != nil {

@@ -20,12 +20,13 @@
 //
 // # Bounds
 //
-// Size.Bytes counts content in whole blocks of 4 KiB, and so the blocks of
-// directories and of extended attributes that don't fit an inode. What the file
-// system needs for itself, maps of where content is among it, comes on top. Size.Files
-// counts inodes: names of one file count once, whiteouts together once.
-// A file of the workspace that is modified, or whose mode changes, counts with
-// all of its content from then on: it is copied.
+// Size.Bytes counts content in whole blocks of 4 KiB, and blocks of directories,
+// of extended attributes that don't fit an inode, and of the maps of files in
+// many pieces, where those were not within what ext4 reserves for maps. What the
+// file system needs for itself comes on top. Size.Files counts inodes: names of
+// one file count once, whiteouts together once. A file of the workspace that is
+// modified, or whose mode changes, counts with all of its content from then on:
+// it is copied.
 //
 // # Durability
 //
@@ -68,10 +69,10 @@ type Size struct {
 	Files int64 // inodes
 }
 
-// The largest Size that ext4 has room for, with its bookkeeping.
+// The largest Size. Beyond it an empty image takes more than seconds to make.
 const (
-	maxBytes = 8 << 40
-	maxFiles = 1 << 31
+	maxBytes = 1 << 40
+	maxFiles = 1 << 26
 )
 
 // check refuses what can't be.

@@ -226,3 +226,7 @@ func awaitDetached(t testing.TB, image string) {
 		}
 	}
 }
+
+func splitLines(s string) func(func(string) bool) {
+	return strings.SplitSeq(strings.TrimSpace(s), "\n")
+}
