@@ -27,11 +27,11 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 DEPS_BUILD := gcc libc6-dev libseccomp-dev pkg-config git ca-certificates
 # The second half are what tests run in the box, to see that real work gets done there.
-DEPS_TEST  := $(DEPS_BUILD) jq shellcheck strace tmux bubblewrap util-linux procps iproute2 file \
+DEPS_TEST  := $(DEPS_BUILD) e2fsprogs=mke2fs jq shellcheck strace tmux bubblewrap util-linux procps iproute2 file \
 	python3 nodejs=node pandoc g++ binutils make perl xz-utils bzip2 gdb man-db cargo=cargo default-jdk-headless=javac
 # what the demo and its skills use
-DEPS_DEMO  := python3 util-linux procps
-DEPS_BENCH := $(DEPS_BUILD) bubblewrap runc crun firejail util-linux python3 nodejs=node
+DEPS_DEMO  := e2fsprogs=mke2fs python3 util-linux procps
+DEPS_BENCH := $(DEPS_BUILD) e2fsprogs=mke2fs bubblewrap runc crun firejail util-linux python3 nodejs=node
 
 # Pinned; fetched and checked as modules, never installed.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2

@@ -22,7 +22,7 @@ var ladders = map[string]struct {
 	"files.rootfs":         {"'/srv/a'", nil, []string{"'/srv/b'", "'/srv/a/b'", "''"}},
 	"files.read":           {"['/opt/a', '/opt/b']", []string{"['/opt/b']", "[]", "['/opt/b', '/opt/a']"}, []string{"['/opt']", "['/opt/a/x']", "['/opt/a', '/opt/c']"}},
 	"files.proc":           {"'pids'", nil, []string{"'masked'"}},
-	"workspace.mode":       {"'scratch'", []string{"'none'"}, []string{"'ro'", "'rw'"}},
+	"workspace.mode":       {"'scratch'", []string{"'none'"}, []string{"'ro'", "'overlay'", "'rw'"}},
 	"limits.memory":        {"'200M'", []string{"'100M'"}, []string{"'209715201'", "'1G'"}},
 	"limits.pids":          {"100", []string{"99", "16"}, []string{"101"}},
 	"limits.cpu":           {"0.5", []string{"0.49"}, []string{"0.51", "1"}},
@@ -46,6 +46,12 @@ var ladders = map[string]struct {
 	"environment.set":      {"{ A = 'a', HOME = '/tmp' }", nil, []string{"{ A = 'b' }", "{ A = '' }", "{ B = 'a' }", "{ HOME = '/workspace' }"}},
 	"seccomp.groups":       {"['a', 'b']", []string{"['a']", "[]"}, []string{"['a', 'c']"}},
 	"effects.exec":         {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
+	"limits.layer":         {"'1M'", []string{"'1023K'"}, []string{"'2M'"}},
+	"limits.layer_files":   {"100", []string{"99"}, []string{"101"}},
+	"effects.fs_create":    {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
+	"effects.fs_modify":    {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
+	"effects.fs_delete":    {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
+	"effects.fs_many":      {"100", []string{"99"}, []string{"101"}},
 	"effects.quorum":       {"2", []string{"3"}, []string{"1"}},
 }
 

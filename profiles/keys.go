@@ -13,16 +13,19 @@ import (
 // Least and most of the limits. The least is what a shell needs to say a word;
 // the most is beyond any machine and keeps sums of limits within 64 bits.
 const (
-	leastMemory = 16 << 20 // the box's first process and a shell
-	leastPids   = 16       // those of the box's first process count
-	page        = 4 << 10  // what tmpfs counts in
-	maxSize     = 16 << 40
-	maxCount    = 1 << 30
-	maxSpan     = 30 * 24 * time.Hour
-	maxPids     = 1 << 22 // PID_MAX_LIMIT of the kernel
-	maxFiles    = 1 << 20 // fs.nr_open as the kernel starts
-	leastCores  = 0.01    // a quota of 1 ms in a period of 100 ms, the least of the kernel
-	maxCores    = 8192    // NR_CPUS_RANGE_END of the kernel
+	leastMemory     = 16 << 20 // the box's first process and a shell
+	leastPids       = 16       // those of the box's first process count
+	page            = 4 << 10  // what tmpfs counts in
+	maxSize         = 16 << 40
+	maxCount        = 1 << 30
+	maxSpan         = 30 * 24 * time.Hour
+	maxPids         = 1 << 22  // PID_MAX_LIMIT of the kernel
+	maxFiles        = 1 << 20  // fs.nr_open as the kernel starts
+	leastLayer      = 64 << 10 // what a file system of its own is worth while
+	leastLayerFiles = 16       // some of them are the kernel's own
+	maxLayerFiles   = 1 << 26
+	leastCores      = 0.01 // a quota of 1 ms in a period of 100 ms, the least of the kernel
+	maxCores        = 8192 // NR_CPUS_RANGE_END of the kernel
 )
 
 // key is one row of the table of keys: everything the package knows of a key.
@@ -105,9 +108,9 @@ var keys = []key{
 	row("files.proc", oneOf(ProcMasked, ProcPids), ranked(ProcPids, ProcMasked), func(p *Profile) *Proc { return &p.Files.Proc },
 		"How much of /proc there is: masked has the box's processes and the facts programs ask for (meminfo, cpuinfo, stat), pids has its processes alone."),
 
-	row("workspace.mode", oneOf(WorkspaceNone, WorkspaceScratch, WorkspaceRO, WorkspaceRW),
-		ranked(WorkspaceNone, WorkspaceScratch, WorkspaceRO, WorkspaceRW), func(p *Profile) *WorkspaceMode { return &p.Workspace.Mode },
-		"How a call sees its workspace at /workspace: not at all, as an empty directory in memory that is thrown away, read-only, or written through at once."),
+	row("workspace.mode", oneOf(WorkspaceNone, WorkspaceScratch, WorkspaceRO, WorkspaceOverlay, WorkspaceRW),
+		ranked(WorkspaceNone, WorkspaceScratch, WorkspaceRO, WorkspaceOverlay, WorkspaceRW), func(p *Profile) *WorkspaceMode { return &p.Workspace.Mode },
+		"How a call sees its workspace at /workspace: not at all, as an empty directory in memory that is thrown away, read-only, with a layer of its own over it that becomes a change set when the call has ended, or written through at once."),
 
 	row("limits.memory", size(leastMemory, maxSize), smaller[Bytes](), func(p *Profile) *Bytes { return &p.Limits.Memory },
 		"Memory of the whole box, page cache and tmpfs included. There is no swap."),
@@ -133,6 +136,10 @@ var keys = []key{
 		"Size of a scratch workspace, which is in memory."),
 	row("limits.scratch_files", count(2, maxCount), smaller[int64](), func(p *Profile) *int64 { return &p.Limits.ScratchFiles },
 		"Inodes of a scratch workspace, its own directory included."),
+	row("limits.layer", size(leastLayer, maxSize), smaller[Bytes](), func(p *Profile) *Bytes { return &p.Limits.Layer },
+		"What a call may write into an overlay workspace, on disk."),
+	row("limits.layer_files", count(leastLayerFiles, maxLayerFiles), smaller[int64](), func(p *Profile) *int64 { return &p.Limits.LayerFiles },
+		"Inodes of the same: files, directories and names that are gone."),
 	row("limits.file_size", size(1, maxSize), smaller[Bytes](), func(p *Profile) *Bytes { return &p.Limits.FileSize },
 		"Size of one written file (RLIMIT_FSIZE)."),
 	row("limits.open_files", count(16, maxFiles), smaller[int64](), func(p *Profile) *int64 { return &p.Limits.OpenFiles },
@@ -159,6 +166,14 @@ var keys = []key{
 
 	row("effects.exec", oneOf(Allow, Ask, Deny), ranked(Deny, Ask, Allow), func(p *Profile) *Decision { return &p.Effects.Exec },
 		"Whether a call starts at once, after a person's yes, or never."),
+	row("effects.fs_create", oneOf(Allow, Ask, Deny), ranked(Deny, Ask, Allow), func(p *Profile) *Decision { return &p.Effects.FSCreate },
+		"Whether new files of an overlay workspace are kept, kept after a person's yes, or never. What the session itself made counts as new."),
+	row("effects.fs_modify", oneOf(Allow, Ask, Deny), ranked(Deny, Ask, Allow), func(p *Profile) *Decision { return &p.Effects.FSModify },
+		"The same for files that were there before and have other content, or another mode."),
+	row("effects.fs_delete", oneOf(Allow, Ask, Deny), ranked(Deny, Ask, Allow), func(p *Profile) *Decision { return &p.Effects.FSDelete },
+		"The same for files that were there before and are gone, or moved."),
+	row("effects.fs_many", count(1, maxCount), smaller[int64](), func(p *Profile) *int64 { return &p.Effects.FSMany },
+		"Number of changed files above which a person is asked, whatever else is allowed."),
 	row("effects.quorum", people, larger[int](), func(p *Profile) *int { return &p.Effects.Quorum },
 		"How many people a yes takes, each another, where one is asked for."),
 }

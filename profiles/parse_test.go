@@ -68,7 +68,7 @@ func TestFaults(t *testing.T) {
 		{"cores inf", "limits.cpu = inf", 1, "not the number +Inf"},
 		{"flag by text", "network.loopback = 'no'", 1, "wants true or false"},
 		{"flag by number", "network.loopback = 0", 1, "wants true or false"},
-		{"choice", "workspace.mode = 'RW'", 1, `wants "none" or "scratch" or "ro" or "rw", not the text "RW"`},
+		{"choice", "workspace.mode = 'RW'", 1, `wants "none" or "scratch" or "ro" or "overlay" or "rw", not the text "RW"`},
 		{"choice by number", "files.proc = 1", 1, `wants "masked" or "pids"`},
 		{"network", "network.mode = 'host'", 1, `wants "none"`},
 		{"decision", "effects.exec = ''", 1, `wants "allow" or "ask" or "deny"`},

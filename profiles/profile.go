@@ -51,6 +51,7 @@ type WorkspaceMode string
 const (
 	WorkspaceNone    WorkspaceMode = "none"    // no workspace
 	WorkspaceRO      WorkspaceMode = "ro"      // the directory, read-only
+	WorkspaceOverlay WorkspaceMode = "overlay" // the directory, with a layer of the call's own over it that takes what it writes
 	WorkspaceRW      WorkspaceMode = "rw"      // the directory, written through at once
 	WorkspaceScratch WorkspaceMode = "scratch" // an empty directory in memory, thrown away
 )
@@ -71,6 +72,9 @@ type Limits struct {
 	Shm          Bytes `toml:"shm"`           // /dev/shm
 	Scratch      Bytes `toml:"scratch"`       // a scratch workspace
 	ScratchFiles int64 `toml:"scratch_files"` // inodes of a scratch workspace
+
+	Layer      Bytes `toml:"layer"`       // what a call may write into an overlay workspace
+	LayerFiles int64 `toml:"layer_files"` // inodes of the same
 
 	FileSize  Bytes `toml:"file_size"`  // one file (RLIMIT_FSIZE)
 	OpenFiles int64 `toml:"open_files"` // descriptors of one process (RLIMIT_NOFILE)
@@ -106,6 +110,15 @@ type Seccomp struct {
 // Effects are the decisions a profile makes.
 type Effects struct {
 	Exec Decision `toml:"exec"`
+	// FSCreate, FSModify and FSDelete are about what a call did to files of an
+	// overlay workspace, when it has ended. What a session made is its own: to
+	// change and delete that is FSCreate too.
+	FSCreate Decision `toml:"fs_create"`
+	FSModify Decision `toml:"fs_modify"`
+	FSDelete Decision `toml:"fs_delete"`
+	// FSMany is the number of files above which a change set is a question
+	// whatever the others say.
+	FSMany int64 `toml:"fs_many"`
 	// Quorum is how many people a yes takes where one is asked for: 1 to MaxQuorum.
 	Quorum int `toml:"quorum"`
 }

@@ -128,6 +128,11 @@ func (h *Host) check(spec *Spec) error {
 			return fmt.Errorf("%s is not set", b.name)
 		}
 	}
+	for i := range spec.Binds {
+		if b := &spec.Binds[i]; b.Upper != nil && (b.Owner == nil || !b.Writable || b.Recurse) {
+			return fmt.Errorf("what is written to %s can't go to a layer: that takes an owner, and is for one tree that can be written", b.Target)
+		}
+	}
 	t := spec.Tool
 	if t == nil {
 		return nil

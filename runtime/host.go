@@ -137,6 +137,9 @@ func mark(runDir string) string {
 // its own: on the host it is always empty.
 func (h *Host) stageDir() string { return filepath.Join(h.config.RunDir, "stage") }
 
+// Stage is an empty directory over which threads mount in namespaces of their own.
+func (h *Host) Stage() string { return h.stageDir() }
+
 // slotDir holds one lock file, and while it lives one directory, per box.
 func (h *Host) slotDir() string { return filepath.Join(h.config.RunDir, "boxes") }
 

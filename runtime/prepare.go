@@ -178,14 +178,14 @@ func (s *Sandbox) clone(ctx context.Context, t *Template, own []rootfs.Own) (err
 			p.Flags, p.Options = o.Tmpfs.Mount(tool.UID, tool.GID)
 		} else {
 			p.Kind = wire.PlaceTree
-			tree, err := o.Bind.Detach()
+			tree, err := o.Bind.Detach(rootfs.Owner{UID: tool.UID, GID: tool.GID})
 			if err != nil {
 				return failed(StepMount, err)
 			}
 			if err := add(os.NewFile(uintptr(tree), o.Target)); err != nil {
 				return err
 			}
-			if w := o.Bind.Owner; w != nil {
+			if w := o.Bind.Owner; w != nil && o.Bind.Upper == nil {
 				p.Mapped, p.UID, p.GID = true, uint64(w.UID), uint64(w.GID)
 			}
 		}

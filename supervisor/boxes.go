@@ -72,6 +72,8 @@ func (s *Supervisor) box(ctx context.Context, p *Plan, spec runtime.Spec) (*runt
 		Labels: pool.Labels{Profile: p.Profile.Profile.Name, Session: p.Request.Session},
 		// A copy that was sealed for a question is this call's alone.
 		Once: p.Sealed != nil || p.Interpreted != nil,
+		// And so is the layer over its workspace.
+		Alone: p.Overlay,
 	})
 	if err != nil {
 		var refused *pool.Refused

@@ -40,6 +40,7 @@ type Config struct {
 	Approvals  ApprovalsConfig
 	Audit      AuditConfig
 	Sessions   SessionsConfig
+	Changes    ChangesConfig
 	Pool       PoolConfig
 
 	// Origin says by key, as in "agent.openclaw.user", which file and line set
@@ -67,6 +68,7 @@ func DefaultsFor(executable string) Config {
 		Approvals:      defaultApprovals(),
 		Audit:          defaultAudit("/var/lib/clawsup"),
 		Sessions:       defaultSessions(),
+		Changes:        defaultChanges(),
 		Pool:           defaultPool(),
 		Origin:         map[string]string{},
 	}

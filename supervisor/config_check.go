@@ -17,6 +17,7 @@ import (
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/spell"
+	"github.com/clawsup/clawsup/supervisor/changes"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -27,6 +28,9 @@ var plainName = matching(`^[a-z0-9][a-z0-9_-]{0,31}$`, "a name of 1 to 32 of a t
 // profileName is a profile's name, never a file's: the daemon loads those of
 // profile_paths, so that a call can't bring one along.
 var profileName = matching(`^[a-z0-9][a-z0-9-]{0,63}$`, "the name of a profile: 1 to 64 of a to z, 0 to 9 and -, not beginning with -")
+
+// pattern names paths in workspaces: see changes.CheckPattern.
+var pattern = text(changes.CheckPattern)
 
 // probeURL asks a server on the loopback by an address: nothing is looked up.
 var probeURL = text(func(s string) error {

@@ -132,18 +132,18 @@ func (d *document) entries(name string) ([]entry, *ConfigError) {
 	}
 }
 
-// overlay is one file that is being laid over a configuration.
-type overlay struct {
+// laying is one file that is being laid over a configuration.
+type laying struct {
 	config *Config
 	file   string
 	faults []*ConfigError
 }
 
-func (o *overlay) fault(line int, format string, args ...any) {
+func (o *laying) fault(line int, format string, args ...any) {
 	o.faults = append(o.faults, &ConfigError{o.file, line, fmt.Sprintf(format, args...)})
 }
 
-func (o *overlay) origin(key string, line int) {
+func (o *laying) origin(key string, line int) {
 	o.config.Origin[key] = fmt.Sprintf("%s:%d", o.file, line)
 }
 
@@ -153,7 +153,7 @@ func (c *Config) parse(file string, text []byte) []*ConfigError {
 	if fault != nil {
 		return []*ConfigError{fault}
 	}
-	o := &overlay{config: c, file: file}
+	o := &laying{config: c, file: file}
 	take(o, d, d.top, configKeys, c, "", "", []string{"agent", "workspace"})
 	// workspaces first, whatever the file's order: it means nothing
 	o.takeWorkspaces(d)
@@ -165,7 +165,7 @@ func (c *Config) parse(file string, text []byte) []*ConfigError {
 // take lays a table over s. prefix stands before the names of its keys in the
 // messages and in Origin, within is the part of their names that the table is
 // below; names that others take are left to them.
-func take[S any](o *overlay, d *document, t table, keys []key[S], s *S, prefix, within string, others []string) {
+func take[S any](o *laying, d *document, t table, keys []key[S], s *S, prefix, within string, others []string) {
 	for _, word := range slices.Sorted(maps.Keys(t)) {
 		name := within + word
 		if slices.Contains(others, name) {
@@ -224,7 +224,7 @@ func meant[S any](keys []key[S], prefix, name string, others []string) string {
 }
 
 // nameOf gives the name that an entry has in the file, if it is a good one.
-func (o *overlay) nameOf(e entry, what string) (string, bool) {
+func (o *laying) nameOf(e entry, what string) (string, bool) {
 	p, there := e.table["name"]
 	if !there {
 		o.fault(e.line, "[[%s]] has no name; write name = \"...\" below it", what)
@@ -238,7 +238,7 @@ func (o *overlay) nameOf(e entry, what string) (string, bool) {
 }
 
 // takeWorkspaces lays each [[workspace]] over the one of its name.
-func (o *overlay) takeWorkspaces(d *document) {
+func (o *laying) takeWorkspaces(d *document) {
 	if _, there := d.top["workspace"]; !there {
 		return
 	}
@@ -266,7 +266,7 @@ func (o *overlay) takeWorkspaces(d *document) {
 
 // takeAgents lays [agent], or each [[agent]], over the one of its name. [agent]
 // without a name means the only one there is.
-func (o *overlay) takeAgents(d *document) {
+func (o *laying) takeAgents(d *document) {
 	p, there := d.top["agent"]
 	if !there {
 		return
@@ -309,7 +309,7 @@ func (o *overlay) takeAgents(d *document) {
 }
 
 // repeated says that a name was there before in the same file.
-func (o *overlay) repeated(seen map[string]int, what, name string, line int) bool {
+func (o *laying) repeated(seen map[string]int, what, name string, line int) bool {
 	before, yes := seen[name]
 	if yes {
 		o.fault(line, "%s %s is there twice, first in line %d", what, name, before)

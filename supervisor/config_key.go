@@ -93,6 +93,11 @@ var configKeys = []key[Config]{
 	row("sessions.count", "sessions of an agent", number[int](1, manyIDs), func(c *Config) *int { return &c.Sessions.Count }),
 	row("sessions.reserve", "free space below which calls in sessions end", size(0, anySize), func(c *Config) *profiles.Bytes { return &c.Sessions.Reserve }),
 
+	row("changes.keep", "how long what nobody decided is kept, and trash", span(time.Minute, 10*aYear), func(c *Config) *profiles.Duration { return &c.Changes.Keep }),
+	row("changes.max", "all of it together, above which the oldest goes", size(1<<20, anySize), func(c *Config) *profiles.Bytes { return &c.Changes.Max }),
+	row("changes.wait", "how long a commit waits for calls on its workspace", span(0, aYear), func(c *Config) *profiles.Duration { return &c.Changes.Wait }),
+	row("changes.protected", "paths in workspaces that always ask, beyond the built-in ones", set("strings", pattern), func(c *Config) *[]string { return &c.Changes.Protected }),
+
 	row("pool.boxes", "boxes kept waiting for calls; 0: none", number[int](0, 65536), func(c *Config) *int { return &c.Pool.Boxes }),
 	row("pool.per_profile", "of them, what one profile may keep from others", number[int](1, 65536), func(c *Config) *int { return &c.Pool.PerProfile }),
 	row("pool.per_session", "the same for one session", number[int](1, 65536), func(c *Config) *int { return &c.Pool.PerSession }),

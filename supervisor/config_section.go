@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/clawsup/clawsup/profiles"
+	"github.com/clawsup/clawsup/supervisor/changes"
 	"github.com/clawsup/clawsup/supervisor/pool"
 )
 
@@ -65,6 +66,19 @@ type SessionsConfig struct {
 	Max     profiles.Bytes    // of one session's workspace and /tmp
 	Count   int               // of one agent
 	Reserve profiles.Bytes    // what calls in sessions leave free on the file system; 0: nothing
+}
+
+// ChangesConfig bounds what is kept of change sets: the section [changes].
+type ChangesConfig struct {
+	Keep      profiles.Duration // of what nobody decided, and of trash
+	Max       profiles.Bytes    // of all of it together: the oldest goes first
+	Wait      profiles.Duration // of a commit, for calls that are at work on the workspace
+	Protected []string          // paths that always ask, beyond the built-in ones
+}
+
+// Bounds are the same for package changes.
+func (c *ChangesConfig) Bounds() changes.Bounds {
+	return changes.Bounds{Keep: time.Duration(c.Keep), Max: int64(c.Max), Wait: time.Duration(c.Wait), Protected: c.Protected}
 }
 
 // PoolConfig bounds the boxes that the daemon keeps waiting: the section [pool].
@@ -126,6 +140,10 @@ func defaultPool() PoolConfig {
 		Boxes: d.Boxes, PerProfile: d.ProfileShare, PerSession: d.SessionShare, Memory: profiles.Bytes(d.Memory),
 		Idle: profiles.Duration(d.Idle), Age: profiles.Duration(d.Age), Wait: profiles.Duration(d.Wait),
 	}
+}
+
+func defaultChanges() ChangesConfig {
+	return ChangesConfig{Keep: profiles.Duration(7 * 24 * time.Hour), Max: 10 << 30, Wait: profiles.Duration(30 * time.Second)}
 }
 
 func defaultSessions() SessionsConfig {

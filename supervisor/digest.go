@@ -34,6 +34,13 @@ func (s *seal) numbers(name string, values ...int64) {
 	}
 }
 
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // list begins one of so many elements.
 func (s *seal) list(name string, n int) {
 	s.string(name)

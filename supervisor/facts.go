@@ -114,6 +114,16 @@ func (p *Plan) treeFacts(add adder) {
 	case mode == profiles.WorkspaceRW:
 		add("workspace", "%s, read and WRITTEN AT ONCE as %s", visible.Text(w.Path), w.ownerName())
 		add("not sealed", unsealed)
+	case mode == profiles.WorkspaceOverlay:
+		then := "decided when it has ended"
+		switch {
+		case p.Request.DryRun:
+			then = "shown and thrown away"
+		case p.Request.Keep:
+			then = "kept for the session's next call"
+		}
+		add("workspace", "%s, read, and written to a layer as %s: what changes is %s", visible.Text(w.Path), w.ownerName(), then)
+		add("not sealed", unsealed)
 	default:
 		add("workspace", "%s, read-only, as %s", visible.Text(w.Path), w.ownerName())
 		add("not sealed", unsealed)

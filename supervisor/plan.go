@@ -31,6 +31,7 @@ type Plan struct {
 	Skill      *skills.Skill // nil: a raw command
 	Script     string        // of the skill; empty: a command of the box
 	Workspace  *Workspace    // nil: none of the host's
+	Overlay    bool          // what is written to it goes to a layer
 	Executable Executable
 	Sealed     *Sealed // copy that Executable is; nil: it is no copy
 	Request    Request
@@ -74,7 +75,7 @@ func MakePlan(in Ingredients) (*Plan, error) {
 	}
 	p.Request.Args = slices.Clone(in.Request.Args)
 	p.Call.Dir = rootfs.TmpDir
-	for _, step := range []func(*Ingredients) error{p.limits, p.workspace, p.command, p.environment, p.layers, p.executable, p.arguments} {
+	for _, step := range []func(*Ingredients) error{p.limits, p.workspace, p.layered, p.command, p.environment, p.layers, p.executable, p.arguments} {
 		if err := step(&in); err != nil {
 			return nil, errors.Join(err, p.Close())
 		}
@@ -141,30 +142,48 @@ func (p *Plan) workspace(in *Ingredients) error {
 	switch mode {
 	case profiles.WorkspaceScratch:
 		if w != nil {
-			return fmt.Errorf("profile %s gives every call an empty workspace of its own (workspace.mode = \"scratch\"): leave --workspace out, or use a profile with \"ro\" or \"rw\"", profile.Name)
+			return fmt.Errorf("profile %s gives every call an empty workspace of its own (workspace.mode = \"scratch\"): leave --workspace out, or use a profile with \"ro\", \"overlay\" or \"rw\"", profile.Name)
 		}
 		p.Spec.Tmpfs = append(p.Spec.Tmpfs, rootfs.Tmpfs{
 			Target: rootfs.WorkspaceDir, Size: int64(profile.Limits.Scratch), Files: profile.Limits.ScratchFiles, Exec: true,
 		})
 	case profiles.WorkspaceNone:
 		if w != nil {
-			return fmt.Errorf("profile %s has no workspace (workspace.mode = \"none\"): leave --workspace out, or use a profile with \"ro\" or \"rw\"", profile.Name)
+			return fmt.Errorf("profile %s has no workspace (workspace.mode = \"none\"): leave --workspace out, or use a profile with \"ro\", \"overlay\" or \"rw\"", profile.Name)
 		}
 		return nil
-	case profiles.WorkspaceRO, profiles.WorkspaceRW:
+	case profiles.WorkspaceRO, profiles.WorkspaceRW, profiles.WorkspaceOverlay:
 		if w == nil {
 			return nil
 		}
 		owner := w.Owner
 		p.Spec.Binds = append(p.Spec.Binds, rootfs.Bind{
 			Source: w.Path, Target: rootfs.WorkspaceDir,
-			Writable: mode == profiles.WorkspaceRW, Identity: w.Identity, Owner: &owner,
+			Writable: mode != profiles.WorkspaceRO, Identity: w.Identity, Owner: &owner,
 		})
+		p.Overlay = mode == profiles.WorkspaceOverlay
 	default:
 		return fmt.Errorf("workspace mode %q is not known here", mode)
 	}
 	p.Call.Dir = rootfs.WorkspaceDir
 	return nil
+}
+
+// layered refuses what only an overlay can do, where there is none.
+func (p *Plan) layered(in *Ingredients) error {
+	r := &in.Request
+	if p.Overlay || !r.Keep && !r.DryRun {
+		return nil
+	}
+	what := "a dry run"
+	if r.Keep {
+		what = "keeping what is written for the next call"
+	}
+	if in.Workspace == nil {
+		return fmt.Errorf("%s is about what a call does to a directory of the host: name one with --workspace", what)
+	}
+	mode := in.Profile.Profile.Workspace.Mode
+	return fmt.Errorf("%s takes an overlay workspace, and profile %s has workspace.mode = %q", what, in.Profile.Profile.Name, mode)
 }
 
 // bind shows one of the session's directories, writable.
@@ -257,6 +276,9 @@ func (p *Plan) layers(in *Ingredients) error {
 			p.Profile.Profile.Name, group, layer.LandlockUnix, plan.Reports[layer.LandlockUnix].Detail, layer.LandlockUnix)}
 	}
 	if !plan.Enforce.Has(layer.RootIDMap) {
+		if p.Overlay {
+			return &runtime.Error{Step: runtime.StepLayers, Err: fmt.Errorf("profile %s has an overlay workspace, whose layer is id-mapped, and %s is given up (lower): use a profile with workspace.mode = \"ro\" or \"rw\"", p.Profile.Profile.Name, layer.RootIDMap)}
+		}
 		for i := range p.Spec.Binds {
 			p.Spec.Binds[i].Owner = nil
 		}
@@ -281,6 +303,9 @@ func (p *Plan) digest() string {
 	if w := p.Workspace; w != nil {
 		s.add("workspace", w.Path, strconv.FormatUint(w.Identity.Dev, 10), strconv.FormatUint(w.Identity.Ino, 10))
 		s.numbers("workspace-owner", int64(w.Owner.UID), int64(w.Owner.GID))
+	}
+	if p.Overlay {
+		s.numbers("overlay", flag(p.Request.Keep), flag(p.Request.DryRun))
 	}
 	s.numbers("wall-time", int64(p.Call.WallTime)) // the other limits are the profile's, and in its digest
 	s.numbers("layers", int64(p.Spec.Layers.Enforce), int64(p.Spec.Layers.ABI))

@@ -30,6 +30,8 @@ type Request struct {
 	Stdin     Stdin
 	Requester int    // uid, from the credentials of who asks
 	Agent     string // which agent asks; empty: none does
+	Keep      bool   // of an overlay: the session's calls write into one change set
+	DryRun    bool   // of an overlay: what the call did is shown and thrown away
 }
 
 // Trees are a session's own directories, which its calls find as the one
@@ -116,6 +118,10 @@ func (r *Request) check() error {
 		return errors.New("there is no command to run")
 	case r.Session != "" && !sessionName().MatchString(r.Session):
 		return fmt.Errorf("session %s: a name has 1 to 128 letters, digits, dots, hyphens and underscores and begins with a letter or digit", visible.Quote(r.Session))
+	case r.Keep && r.Session == "":
+		return errors.New("only calls of a session can keep what they write for the next: name a session")
+	case r.Keep && r.DryRun:
+		return errors.New("what a dry run writes is thrown away, and can't be kept for the next call")
 	case r.Timeout < 0:
 		return fmt.Errorf("a timeout of %v is negative", r.Timeout)
 	}

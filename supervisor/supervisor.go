@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/seccomp"
 	"github.com/clawsup/clawsup/skills"
+	"github.com/clawsup/clawsup/supervisor/changes"
 )
 
 // Supervisor carries out plans on this host.
@@ -28,6 +30,9 @@ type Supervisor struct {
 	share  *os.File // see shareHost
 
 	filters sync.Map       // compiled ones, by their groups' names
+	changes *changes.Store // see Changes
+	opening sync.Mutex     // of changes
+	bounds  atomic.Pointer[ChangesConfig]
 	boxes   *Boxes         // nil: none wait
 	ending  sync.WaitGroup // of boxes that are being removed
 }
@@ -63,6 +68,7 @@ func open(ctx context.Context, config Config, hold bool) (*Supervisor, error) {
 		return nil, errors.Join(err, share.Close())
 	}
 	s := &Supervisor{Config: config, host: host, store: skills.Store{Dir: config.SkillStore()}, share: share}
+	s.BoundChanges(config.Changes)
 	if err := errors.Join(s.makeEmptyRoot(), s.vault().sweep()); err != nil {
 		return nil, errors.Join(&runtime.Error{Step: runtime.StepSpec, Err: err}, s.Close())
 	}
@@ -104,6 +110,9 @@ func (s *Supervisor) Close() error {
 	if s.boxes != nil {
 		s.ending.Wait()
 		err = s.boxes.Close()
+	}
+	if s.changes != nil {
+		err = errors.Join(err, s.changes.Close())
 	}
 	if flock(s.share, unix.LOCK_EX|unix.LOCK_NB) == nil {
 		err = errors.Join(err, s.host.Close())
@@ -215,15 +224,44 @@ func (s *Supervisor) seal(ref string) (*skills.Skill, error) {
 	return k, nil
 }
 
-// Run carries a plan out, once, and closes it. started is called when the box
-// is there and is about to get the call; it may be nil. Cancelling ctx stops
-// the call.
-func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, signals <-chan unix.Signal, started func(*runtime.Sandbox)) (result runtime.Result, err error) {
+// Running is what a plan is carried out with.
+type Running struct {
+	Streams runtime.Stdio
+	Signals <-chan unix.Signal
+	Started func(*runtime.Sandbox) // when the box is there and is about to get the call; may be nil
+
+	// For the change set, if the call has one: see changes.Start.
+	Call, Requester, Command string
+}
+
+// Ran is what came of a plan.
+type Ran struct {
+	Result  runtime.Result
+	Changes *changes.Change // nil: it changed nothing, or wrote through
+}
+
+// Run carries a plan out, once, and closes it. Cancelling ctx stops the call.
+// What it did to an overlay workspace is held: the caller decides.
+func (s *Supervisor) Run(ctx context.Context, p *Plan, r Running) (ran Ran, err error) {
 	defer func() { err = errors.Join(err, p.Close()) }()
-	fail := func(err error) (runtime.Result, error) { return Failed(err, p), nil }
+	fail := func(err error) (Ran, error) { return Ran{Result: Failed(err, p)}, nil }
 	call, spec := p.Call, p.Spec
 	if spec.Filter, err = s.Filter(p.Groups); err != nil {
 		return fail(err)
+	}
+	var work *changes.Work
+	if p.Overlay {
+		if work, err = s.begin(ctx, p, &spec, &r); err != nil {
+			if ctx.Err() != nil {
+				return Ran{Result: StoppedResult(p, errors.New("stopped before it began"))}, nil
+			}
+			return fail(err)
+		}
+		defer func() {
+			if work != nil {
+				err = errors.Join(err, work.Abandon())
+			}
+		}()
 	}
 	box, end, err := s.box(ctx, p, spec)
 	if box != nil {
@@ -231,22 +269,28 @@ func (s *Supervisor) Run(ctx context.Context, p *Plan, streams runtime.Stdio, si
 	}
 	// A box that was ready in the very moment may not be fit to run any more.
 	if ctx.Err() != nil {
-		return StoppedResult(p, errors.New("stopped before it began")), nil
+		return Ran{Result: StoppedResult(p, errors.New("stopped before it began"))}, nil
 	}
 	if err != nil {
 		return fail(err)
 	}
 	if err := p.Verify(); err != nil {
-		return DeniedResult(p, err.Error()), nil
+		return Ran{Result: DeniedResult(p, err.Error())}, nil
 	}
 	// The box holds the copy by now, whatever becomes of this process.
 	if err := p.Close(); err != nil {
 		return fail(&runtime.Error{Step: runtime.StepCleanup, Err: err})
 	}
-	if started != nil {
-		started(box)
+	if r.Started != nil {
+		r.Started(box)
 	}
-	return box.Run(ctx, call, streams, signals), nil
+	ran.Result = box.Run(ctx, call, r.Streams, r.Signals)
+	if work != nil {
+		ended := work
+		work = nil
+		ran.Changes, err = s.end(ctx, ended, &ran.Result)
+	}
+	return ran, err
 }
 
 // Failed is the result of a call that did not get as far as a box. p may be nil.

@@ -102,7 +102,11 @@ func (p *program) carryOut(ctx context.Context, in *interrupts, config superviso
 	if err != nil {
 		return err
 	}
-	o.result, err = s.Run(ctx, o.plan, streams.Streams, in.forward, func(*runtime.Sandbox) { in.begin() })
+	ran, err := s.Run(ctx, o.plan, supervisor.Running{
+		Streams: streams.Streams, Signals: in.forward, Started: func(*runtime.Sandbox) { in.begin() },
+		Requester: fmt.Sprintf("uid %d", f.request.Requester),
+	})
+	o.result = ran.Result
 	if err != nil {
 		logrus.WithError(err).Warn("something of the box stayed behind; the next start removes it")
 	}
@@ -110,6 +114,11 @@ func (p *program) carryOut(ctx context.Context, in *interrupts, config superviso
 	ended := o.result.Status
 	if o.result = withLost(o.result, err); err != nil && o.result.Status == ended {
 		logrus.Warn(err)
+	}
+	if o.changes = ran.Changes; o.changes != nil { // what the tool said was before the question about what it did
+		if err := p.settle(ctx, s, o); err != nil {
+			return fmt.Errorf("changes %s: %w", o.changes.ID, err)
+		}
 	}
 	return nil
 }

@@ -50,6 +50,7 @@ func (p *program) callDaemon(config supervisor.Config, f *callFlags) int {
 	default:
 		o.result = supervisor.Failed(errors.New("the daemon gave no result"), nil)
 	}
+	o.changes = o.call.Changes
 	o.hint = hintOf(err)
 	return p.report(&o)
 }
@@ -217,6 +218,7 @@ func (f *callFlags) submit(config supervisor.Config) api.Submit {
 		Skill: wholePath(r.Skill), Args: raw.Of(r.Args), Profile: r.Profile, Session: r.Session,
 		Timeout: api.Duration(r.Timeout), Env: raw.Of(os.Environ()), StdinPath: raw.String(f.stdin),
 		Key: f.key, Deadline: f.deadline, Approver: f.approver, Claim: f.claim, Wait: true, Progress: true,
+		Keep: r.Keep, DryRun: r.DryRun,
 	}
 	if strings.Contains(r.Profile, "/") {
 		s.Profile = wholePath(r.Profile)

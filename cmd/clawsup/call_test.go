@@ -220,7 +220,7 @@ func TestWorkspace(t *testing.T) {
 	if err := unix.Stat(work+"/file", &st); err != nil || st.Uid != 4321 || st.Gid != 4322 {
 		t.Errorf("the new file belongs to %d:%d, %v; want the owner's 4321:4322", st.Uid, st.Gid, err)
 	}
-	if got := b.run("", "run", "--workspace", "work", "--", "sh", "-c", "cat file; echo x > file"); got.out != "new\n" || !strings.Contains(got.err, "Read-only file system") {
+	if got := b.run("", "run", "--profile", "readonly", "--workspace", "work", "--", "sh", "-c", "cat file; echo x > file"); got.out != "new\n" || !strings.Contains(got.err, "Read-only file system") {
 		t.Errorf("%+v", got)
 	}
 	if got := b.run("", "run", "--profile", "scratch", "--", "sh", "-c", "pwd; ls; touch a; ls"); got.out != "/workspace\na\n" {

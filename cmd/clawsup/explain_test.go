@@ -19,7 +19,8 @@ func TestExplainEffect(t *testing.T) {
 		{"exec", "allow", "profile default has effects.exec"},
 		{"--profile asking exec", "ask", b.dir + "/profiles/asking.toml"},
 		{"net.connect api.example.com:443", "deny", "network.mode"},
-		{"--labels untrusted,private fs.modify docs/plan.md", "deny", "workspace.mode"},
+		{"--labels untrusted,private fs.modify docs/plan.md", "ask", "effects.fs_modify"},
+		{"--profile readonly fs.modify docs/plan.md", "deny", "workspace.mode"},
 		{"secret.use token", "deny", "names no secret"},
 	} {
 		got := b.nobody(append([]string{"explain", "--json"}, strings.Fields(c.args)...)...)

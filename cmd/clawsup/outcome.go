@@ -14,6 +14,7 @@ import (
 	"github.com/clawsup/clawsup/runtime/wire"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/changes"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -24,9 +25,10 @@ type outcome struct {
 	result runtime.Result
 	signal unix.Signal // the last that clawsup got; 0: none
 
-	call       *api.Call // through the daemon; else nil
-	standalone bool      // without the daemon though one is configured
-	hint       string    // what to do, where the daemon said it
+	changes    *changes.Change // what it did to its workspace; nil: nothing, or at once
+	call       *api.Call       // through the daemon; else nil
+	standalone bool            // without the daemon though one is configured
+	hint       string          // what to do, where the daemon said it
 }
 
 // statuses are the exit statuses of calls that did not end by themselves.
@@ -147,6 +149,7 @@ func (p *program) report(o *outcome) int {
 	if o.flags.json {
 		lost = json.NewEncoder(p.stdout).Encode(o.object())
 	}
+	p.reportChanges(o)
 	if o.result.Status != runtime.Exited {
 		lines := strings.Split(o.message(), "\n")
 		fmt.Fprintf(p.stderr, "clawsup: %s: %s\n", o.result.Status, visible.Line(lines[0]))
@@ -164,15 +167,16 @@ func (p *program) report(o *outcome) int {
 	if lost != nil {
 		return p.fault(statuses[runtime.SandboxError], fmt.Errorf("the report of a call that ended %s is lost: %w", o.result.Status, lost))
 	}
-	return o.exitStatus()
+	return o.status()
 }
 
 // object is what --json prints: the result, and what it is about.
 type object struct {
 	runtime.Result
-	Profile *profileObject `json:"profile"` // null where it did not get that far
-	Skill   *skillObject   `json:"skill"`   // null for a raw command
-	Plan    string         `json:"plan,omitempty"`
+	Profile *profileObject  `json:"profile"` // null where it did not get that far
+	Skill   *skillObject    `json:"skill"`   // null for a raw command
+	Plan    string          `json:"plan,omitempty"`
+	Changes *changes.Change `json:"changes,omitempty"` // what it did to its workspace
 
 	Call       string `json:"call,omitempty"`       // through the daemon: its id
 	Ticket     string `json:"ticket,omitempty"`     // that a person was asked by
@@ -195,7 +199,7 @@ type skillObject struct {
 }
 
 func (o *outcome) object() object {
-	j := object{Result: o.result, Standalone: o.standalone}
+	j := object{Result: o.result, Standalone: o.standalone, Changes: o.changes}
 	j.Message = ""
 	if o.result.Status != runtime.Exited {
 		j.Message = o.message()

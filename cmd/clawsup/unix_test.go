@@ -26,12 +26,14 @@ func TestUnixSocketOfOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.profile("writing", "[workspace]\nmode = \"rw\"\n")
+	b.profile("looking", "[workspace]\nmode = \"ro\"\n")
 	b.profile("reading", fmt.Sprintf("[files]\nread = [%q]\n", shown))
 	for _, c := range []struct {
 		name, dir, place string
 		flags            []string
 	}{
-		{"read-only", filepath.Join(b.dir, "work"), "/workspace", []string{"--workspace", "work"}},
+		{"read-only", filepath.Join(b.dir, "work"), "/workspace", []string{"--workspace", "work", "--profile", "looking"}},
+		{"overlay", filepath.Join(b.dir, "work"), "/workspace", []string{"--workspace", "work"}},
 		{"writable", filepath.Join(b.dir, "work"), "/workspace", []string{"--workspace", "work", "--profile", "writing"}},
 		{"files.read", shown, shown, []string{"--profile", "reading"}},
 	} {

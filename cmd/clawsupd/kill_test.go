@@ -21,6 +21,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/audit"
+	"github.com/clawsup/clawsup/supervisor/changes"
 	"github.com/clawsup/clawsup/supervisor/raw"
 )
 
@@ -43,6 +44,7 @@ type witness struct {
 	answered map[string]approval.Verdict // by ticket: answers that were confirmed
 	results  map[string]string           // by key: how a call was said to have ended
 	ids      map[string]string           // by key: the call's id, once it was told
+	changed  map[string]changes.State    // by key: what was said to have become of its change set
 }
 
 // TestKilledAtAnyPoint kills the daemon again and again while calls run and
@@ -51,7 +53,7 @@ type witness struct {
 // decided has an end, nothing of a box stays, and the log verifies.
 func TestKilledAtAnyPoint(t *testing.T) {
 	s := newSite(t, "[calls]\nrate = 100000\n[approvals]\nburst = 100000\npending = 1000\npending_per_session = 1000\n")
-	w := &witness{answered: map[string]approval.Verdict{}, results: map[string]string{}, ids: map[string]string{}}
+	w := &witness{answered: map[string]approval.Verdict{}, results: map[string]string{}, ids: map[string]string{}, changed: map[string]changes.State{}}
 	end := time.Now().Add(soak(t))
 	kills := 0
 	for n := 0; time.Now().Before(end); n++ {
@@ -86,10 +88,7 @@ func TestKilledAtAnyPoint(t *testing.T) {
 func (s *site) callers(ctx context.Context, w *witness, who string) {
 	for i := 0; ctx.Err() == nil; i++ {
 		key := fmt.Sprintf("%s-%d", who, i)
-		profile := "build"
-		if i%2 == 1 {
-			profile = "askrw"
-		}
+		profile := []string{"rw", "askrw", "build", "askchange"}[i%4]
 		submit := api.Submit{
 			Args: raw.Of([]string{"sh", "-c", "echo x >>/workspace/ran-" + key}), Profile: profile,
 			Workspace: raw.String(s.dir + "/work"), Key: key, Wait: true,
@@ -108,6 +107,9 @@ func (s *site) callers(ctx context.Context, w *witness, who string) {
 			if c.Call(ctx, api.CallSubmit, submit, &v) == nil && v.Result != nil {
 				w.mu.Lock()
 				w.results[key] = v.Result.Status.String()
+				if v.Changes != nil {
+					w.changed[key] = v.Changes.State
+				}
 				w.mu.Unlock()
 			}
 		}
@@ -210,6 +212,23 @@ func (s *site) judge(w *witness) {
 			s.t.Errorf("call %s ran and is not known", key)
 		case err == nil && v.State != api.Ended:
 			s.t.Errorf("call %s is %s", key, v.State)
+		case w.changed[key] == changes.Committed && len(text) == 0:
+			s.t.Errorf("what call %s changed was said to be committed, and is not there", key)
+		case (w.changed[key] == changes.Discarded || w.changed[key] == changes.Held) && len(text) > 0:
+			s.t.Errorf("what call %s changed was said to be %s, and is there", key, w.changed[key])
+		}
+	}
+	left, err := filepath.Glob(s.dir + "/work/.clawsup*")
+	if err != nil || len(left) > 0 {
+		s.t.Errorf("commits that were cut off left %v, %v", left, err)
+	}
+	undecided, err := try[[]changes.Change](c, api.ChangesList, api.ChangesFilter{Undecided: true})
+	if err != nil {
+		s.t.Error(err)
+	}
+	for _, ch := range undecided {
+		if ch.State != changes.Held {
+			s.t.Errorf("change set %s is %s, and nobody is at work on it", ch.ID, ch.State)
 		}
 	}
 }

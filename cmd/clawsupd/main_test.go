@@ -56,7 +56,9 @@ func newSite(t *testing.T, config string) *site {
 	_ = os.Chmod(dir, 0o755)
 	s := &site{t, dir}
 	s.write("work/.keep", "")
-	s.write("profiles/askrw.toml", "extends = \"build\"\n[effects]\nexec = \"ask\"\n")
+	s.write("profiles/rw.toml", "extends = \"build\"\n[workspace]\nmode = \"rw\"\n")
+	s.write("profiles/askchange.toml", "extends = \"build\"\n[effects]\nfs_create = \"ask\"\n")
+	s.write("profiles/askrw.toml", "extends = \"rw\"\n[effects]\nexec = \"ask\"\n")
 	s.configure(config)
 	t.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {

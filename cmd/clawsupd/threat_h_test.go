@@ -106,7 +106,7 @@ func TestFullDiskUnderTheLog(t *testing.T) {
 	}
 	defer out.Close()
 	var running api.Call
-	if err := c.Call(context.Background(), api.CallSubmit, s.writing("build", "read line; echo $line"), &running, in, out, out); err != nil {
+	if err := c.Call(context.Background(), api.CallSubmit, s.writing("rw", "read line; echo $line"), &running, in, out, out); err != nil {
 		t.Fatal(err)
 	}
 	_ = in.Close()
@@ -134,7 +134,7 @@ func TestFullDiskUnderTheLog(t *testing.T) {
 	var ran []string
 	for n := 0; n < 200 && (refused < 3 || unavailable == 0); n++ {
 		canary := fmt.Sprint("canary-", n)
-		submit := s.writing("build", "touch "+canary)
+		submit := s.writing("rw", "touch "+canary)
 		submit.Wait = true
 		v, err := try[api.Call](c, api.CallSubmit, submit)
 		switch {
@@ -181,7 +181,7 @@ func TestFullDiskUnderTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.await("receipts can be written again")
-	submit := s.writing("build", "touch after")
+	submit := s.writing("rw", "touch after")
 	submit.Wait = true
 	if v, err := try[api.Call](c, api.CallSubmit, submit); err != nil || v.Result.Status != runtime.Exited || !s.is("after") {
 		t.Errorf("with room again: %v %+v", err, v.Result)
@@ -227,7 +227,7 @@ func TestUpgradeWithCallsRunning(t *testing.T) {
 	d := s.launch(s.dir + "/bin/clawsupd")
 	d.await("ready: ")
 	c, people := s.connect("call"), s.connect("approval")
-	run := s.writing("build", "echo x >>ran; sleep 600; touch canary")
+	run := s.writing("rw", "echo x >>ran; sleep 600; touch canary")
 	run.Key, run.Session = "running", "one"
 	running, err := try[api.Call](c, api.CallSubmit, run)
 	if err != nil {
@@ -292,7 +292,7 @@ func TestUpgradeWithCallsRunning(t *testing.T) {
 func TestKilledInTheMiddleOfALine(t *testing.T) {
 	s := newSite(t, "")
 	d := s.start()
-	submit := s.writing("build", "touch before")
+	submit := s.writing("rw", "touch before")
 	submit.Wait, submit.Key = true, "k"
 	if v, err := try[api.Call](s.connect("call"), api.CallSubmit, submit); err != nil || v.Result.Status != runtime.Exited {
 		t.Fatalf("%v %+v", err, v.Result)
@@ -343,7 +343,7 @@ func TestStartedTwice(t *testing.T) {
 	s := newSite(t, "")
 	d := s.start()
 	c := s.connect("call")
-	v, err := try[api.Call](c, api.CallSubmit, s.writing("build", "sleep 600"))
+	v, err := try[api.Call](c, api.CallSubmit, s.writing("rw", "sleep 600"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,7 +388,7 @@ func TestStartedTwice(t *testing.T) {
 func TestTamperedLogIsRefused(t *testing.T) {
 	s := newSite(t, "")
 	d := s.start()
-	submit := s.writing("build", "true")
+	submit := s.writing("rw", "true")
 	submit.Wait = true
 	for range 3 {
 		if v, err := try[api.Call](s.connect("call"), api.CallSubmit, submit); err != nil || v.Result.Status != runtime.Exited {

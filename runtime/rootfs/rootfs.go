@@ -81,6 +81,14 @@ type Bind struct {
 	Recurse  bool     // with what is mounted beneath it
 	Identity Identity // what Source must be; zero: anything
 	Owner    *Owner   // mapped to the tool's ids; nil: not id-mapped
+	Upper    Upper    // takes what is written, with Owner and Writable; nil: Source does
+}
+
+// Upper makes an overlay over a directory.
+type Upper interface {
+	// Mount gives a mount that is attached nowhere, of the directory with an
+	// upper layer over it, in which files of owner are tool's.
+	Mount(lower int, owner, tool Owner) (tree int, err error)
 }
 
 // Identity is a file's device and inode.

@@ -107,8 +107,9 @@ func (t *Tmpfs) Mount(toolUID, toolGID int) (flags uintptr, options string) {
 
 // Detach opens a bind's source, once and without following links, and gives a
 // mount of it that is attached nowhere, with its flags set but for the mapping
-// to its owner. The caller closes it. The error is an *Error.
-func (m *Bind) Detach() (tree int, err error) {
+// to its owner, which only an overlay has: its tool's are the ids given. The
+// caller closes it. The error is an *Error.
+func (m *Bind) Detach(tool Owner) (tree int, err error) {
 	fd, err := m.open()
 	if err != nil {
 		return -1, m.fail(err)
@@ -121,7 +122,12 @@ func (m *Bind) Detach() (tree int, err error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return -1, m.fail(errors.New("only a directory can be shown there"))
 	}
-	if tree, err = m.clone(fd); err != nil {
+	if m.Upper != nil {
+		tree, err = m.Upper.Mount(fd, *m.Owner, tool)
+	} else {
+		tree, err = m.clone(fd)
+	}
+	if err != nil {
 		return -1, m.fail(err)
 	}
 	return tree, nil

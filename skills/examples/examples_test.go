@@ -82,8 +82,8 @@ func TestAreSkills(t *testing.T) {
 			}
 		})
 	}
-	if n != 3 {
-		t.Errorf("%d example skills, want 3", n)
+	if n != 4 {
+		t.Errorf("%d example skills, want 4", n)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/changes"
 	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/raw"
 )
@@ -96,6 +97,8 @@ type Submit struct {
 	StdinPath raw.String   `json:"stdin_path,omitempty"` // what the caller calls its stdin, for the facts
 	Key       string       `json:"key,omitempty"`        // the same key finds the same call again
 	Deadline  *Duration    `json:"deadline,omitempty"`   // how long people may take; 0: nobody is asked and an ask is a no
+	Keep      bool         `json:"keep,omitempty"`       // of an overlay workspace: the session's calls write into one change set
+	DryRun    bool         `json:"dry_run,omitempty"`    // of an overlay workspace: what the call did is listed and thrown away
 	Approver  string       `json:"approver,omitempty"`   // "none": as a deadline of 0
 	Claim     string       `json:"claim,omitempty"`      // why, in the requester's words
 	Wait      bool         `json:"wait,omitempty"`       // answer when it has ended, not when it is accepted
@@ -169,9 +172,10 @@ type Call struct {
 	Created       time.Time       `json:"created"`
 	Started       time.Time       `json:"started,omitzero"` // of the tool
 	Ended         time.Time       `json:"ended,omitzero"`
-	Result        *runtime.Result `json:"result,omitempty"` // once it has ended
-	Reason        string          `json:"reason,omitempty"` // of a no: what a person wrote, or the rule in a sentence
-	Known         bool            `json:"known,omitempty"`  // of a submit: the key was known, nothing new began
+	Result        *runtime.Result `json:"result,omitempty"`  // once it has ended
+	Reason        string          `json:"reason,omitempty"`  // of a no: what a person wrote, or the rule in a sentence
+	Changes       *changes.Change `json:"changes,omitempty"` // what it did to its workspace, and what became of that
+	Known         bool            `json:"known,omitempty"`   // of a submit: the key was known, nothing new began
 }
 
 // Explanation is why a call was decided as it was.

@@ -34,6 +34,15 @@ var rights = []Right{
 	{Method: GrantList, Approval: true, Admin: true, Role: approval.Viewer},
 	{Method: GrantRevoke, Approval: true, Admin: true, Role: approval.Admin},
 
+	{Method: ChangesList, Approval: true, Admin: true, Role: approval.Viewer},
+	{Method: ChangesShow, Approval: true, Admin: true, Role: approval.Viewer},
+	{Method: ChangesDiff, Approval: true, Admin: true, Role: approval.Viewer},
+	{Method: ChangesCommit, Approval: true, Admin: true, Role: approval.Admin},
+	{Method: ChangesDiscard, Approval: true, Admin: true, Role: approval.Admin},
+	{Method: ChangesUndo, Approval: true, Admin: true, Role: approval.Admin},
+	{Method: TrashList, Approval: true, Admin: true, Role: approval.Viewer},
+	{Method: TrashEmpty, Approval: true, Admin: true, Role: approval.Admin},
+
 	{Method: SessionList, Approval: true, Admin: true, Role: approval.Viewer},
 	{Method: SessionShow, Approval: true, Admin: true, Role: approval.Viewer},
 	{Method: SessionRemove, Approval: true, Admin: true, Role: approval.Admin},

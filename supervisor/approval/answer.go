@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/clawsup/clawsup/supervisor/policy"
+	"github.com/clawsup/clawsup/supervisor/raw"
 )
 
 // Who is somebody who answers. The caller knows all of it from the kernel, and
@@ -38,6 +39,19 @@ func helper(via string) bool { return via != ApprovalSocket && via != AdminSocke
 
 const maxReason = 2000
 
+// What an answer may name of paths: it is kept with its ticket.
+const (
+	maxRefused      = 1000
+	maxRefusedBytes = 32 << 10
+)
+
+func length(list []raw.String) (n int) {
+	for _, s := range list {
+		n += len(s)
+	}
+	return n
+}
+
 // check refuses an answer that means nothing by itself.
 func (a *Answer) check() error {
 	wrong := ""
@@ -56,6 +70,10 @@ func (a *Answer) check() error {
 		wrong = "a change says what is to be run, or in which workspace"
 	case a.Verdict != Change && (len(a.Args) != 0 || a.Workspace != nil):
 		wrong = "arguments and a workspace are a change's"
+	case a.Verdict != Allow && len(a.Refuse) != 0:
+		wrong = "paths are refused by who says yes to the others"
+	case len(a.Refuse) > maxRefused || length(a.Refuse) > maxRefusedBytes:
+		wrong = fmt.Sprintf("at most %d paths of %d bytes together can be refused one by one: refuse the directories that they are in, or all of it", maxRefused, maxRefusedBytes)
 	}
 	if wrong != "" {
 		return fmt.Errorf("%w: %s", ErrInvalid, wrong)
@@ -139,11 +157,17 @@ func (b *Book) answered(old *stored, who Who, a *Answer, now time.Time) (*stored
 	case a.Revision > t.Revision || a.Revision < 1, a.Revision != t.Revision && a.Verdict != Deny:
 		return nil, old.over()
 	}
+	if t.Changes != "" && a.Verdict == Change {
+		return nil, fmt.Errorf("%w: the call has run: refuse the paths that are wrong, or deny it and say what is to be done instead", ErrInvalid)
+	}
+	if t.Changes == "" && len(a.Refuse) != 0 {
+		return nil, fmt.Errorf("%w: the call has not run, and has no paths that could be refused", ErrInvalid)
+	}
 	next := old.withdrawn(roles)
 	n := &next.Ticket
 	before := n.Answers
 	n.Answers = append(before, Given{
-		By: who.String(), UID: who.UID, Via: who.Via, Verdict: a.Verdict, Reason: a.Reason, At: now,
+		By: who.String(), UID: who.UID, Via: who.Via, Verdict: a.Verdict, Reason: a.Reason, At: now, Refuse: a.Refuse,
 	})
 	next.Wishes = append(next.Wishes, wish{For: a.For, Uses: a.Uses, Wide: a.Wide, Exact: a.Exact})
 	switch a.Verdict {

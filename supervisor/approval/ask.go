@@ -40,6 +40,7 @@ type Question struct {
 	Skill         string     // name
 	SkillDigest   string
 	Script        string
+	Changes       string // id of the change set that it is about; empty: about a call that has not run
 
 	Within time.Duration // how long people may take; 0, or more than Options.Expiry: that
 }
@@ -69,7 +70,7 @@ func (q *Question) check() error {
 			wrong = fmt.Sprintf("%s has characters that don't show", visible.Quote(s))
 		}
 	}
-	for _, s := range []string{q.Call, q.Plan, q.ProfileDigest, q.Agent, q.Session, q.SessionName, q.Skill, q.SkillDigest, q.Script} {
+	for _, s := range []string{q.Call, q.Plan, q.ProfileDigest, q.Agent, q.Session, q.SessionName, q.Skill, q.SkillDigest, q.Script, q.Changes} {
 		if !utf8.ValidString(s) {
 			wrong = fmt.Sprintf("%s is not UTF-8", visible.Quote(s))
 		}
@@ -89,7 +90,7 @@ func printed(s string) bool {
 func (q *Question) like(s *stored) bool {
 	t := &s.Ticket
 	return t.State == Pending && len(t.Answers) == 0 && t.Parent == "" &&
-		t.Effect == q.Effect && t.Target == q.Target && t.Plan == q.Plan &&
+		t.Changes == q.Changes && t.Effect == q.Effect && t.Target == q.Target && t.Plan == q.Plan &&
 		t.Session == q.Session && t.Agent == q.Agent && s.RequesterUID == q.RequesterUID && t.Requester == q.Requester &&
 		t.Labels == q.Labels && t.Rule == q.Rule && t.Quorum == max(1, q.Quorum)
 }
@@ -204,7 +205,7 @@ func (b *Book) add(q *Question, parent string, calls []string) (string, error) {
 			Effect: q.Effect, Target: q.Target, Plan: q.Plan, Facts: slices.Clone(q.Facts), Claim: visible.Line(q.Claim),
 			Labels: q.Labels, Rule: q.Rule, Requester: q.Requester, Agent: q.Agent,
 			Session: q.Session, SessionName: q.SessionName, Profile: q.Profile, ProfileDigest: q.ProfileDigest,
-			Workspace: q.Workspace, Skill: q.Skill, SkillDigest: q.SkillDigest, Script: q.Script,
+			Workspace: q.Workspace, Skill: q.Skill, SkillDigest: q.SkillDigest, Script: q.Script, Changes: q.Changes,
 			Created: now, Expires: now.Add(span), Quorum: max(1, q.Quorum), Parent: parent,
 		},
 	}

@@ -35,6 +35,7 @@ type Ticket struct {
 	Skill         string     `json:"skill,omitempty"`     // name
 	SkillDigest   string     `json:"skill_digest,omitempty"`
 	Script        string     `json:"script,omitempty"`
+	Changes       string     `json:"changes,omitempty"` // id of the change set that it is about; empty: about a call that has not run
 
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"` // at this moment it is over
@@ -50,6 +51,9 @@ type Ticket struct {
 // agent where wide is wished for. The error is, or wraps, ErrInvalid: there is
 // no such grant.
 func (t *Ticket) Scope(wide, exact bool) (policy.Scope, error) {
+	if t.Changes != "" {
+		return policy.Scope{}, fmt.Errorf("%w: a change set is what a call did, and nobody knows what the next will do: allow it, or say in a profile what is allowed", ErrInvalid)
+	}
 	s := policy.Scope{
 		Effect: t.Effect, Target: t.Target,
 		Profile: t.ProfileDigest, ProfileName: t.Profile, Workspace: t.Workspace,
@@ -120,15 +124,17 @@ type Answer struct {
 	Exact     bool          `json:"exact,omitempty"`     // of a grant: this plan alone, though it is a skill's
 	Args      []raw.String  `json:"args,omitempty"`      // of a change: the new command or arguments
 	Workspace *raw.String   `json:"workspace,omitempty"` // of a change: the new workspace
+	Refuse    []raw.String  `json:"refuse,omitempty"`    // of a yes to a change set: paths that stay as they are, with what is beneath them
 }
 
 // Given is an answer with who gave it.
 type Given struct {
-	By      string    `json:"by"` // "uid 1000 (alice)"
-	UID     uint32    `json:"uid"`
-	Via     string    `json:"via"` // "approval.sock", or a helper's name
-	Verdict Verdict   `json:"verdict"`
-	Reason  string    `json:"reason,omitempty"`
-	At      time.Time `json:"at"`
-	Grant   string    `json:"grant,omitempty"` // id of the grant that it made
+	By      string       `json:"by"` // "uid 1000 (alice)"
+	UID     uint32       `json:"uid"`
+	Via     string       `json:"via"` // "approval.sock", or a helper's name
+	Verdict Verdict      `json:"verdict"`
+	Reason  string       `json:"reason,omitempty"`
+	At      time.Time    `json:"at"`
+	Grant   string       `json:"grant,omitempty"`  // id of the grant that it made
+	Refuse  []raw.String `json:"refuse,omitempty"` // see Answer
 }

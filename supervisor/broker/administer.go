@@ -131,6 +131,7 @@ func (b *Broker) sessionRemove(ctx context.Context, who client, r *api.Request) 
 		return nil, sessionError(err)
 	}
 	b.drain("a session was removed", ofSession(s.ID))
+	b.forgetChanges(context.WithoutCancel(ctx), s.ID)
 	return view, b.record(ctx, act(who, "remove session", audit.Fact{Name: factSession, Value: s.ID}))
 }
 

@@ -6,13 +6,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/audit"
 	"github.com/clawsup/clawsup/supervisor/policy"
+	"github.com/clawsup/clawsup/supervisor/raw"
 	"github.com/clawsup/clawsup/supervisor/redact"
+	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 func (b *Broker) ticketList(_ context.Context, _ client, r *api.Request) (any, error) {
@@ -131,6 +134,7 @@ func (b *Broker) recordAnswer(ctx context.Context, who client, t *approval.Ticke
 		audit.Fact{Name: "state", Value: string(t.State)},
 		audit.Fact{Name: factReason, Value: redact.Text(a.Reason)},
 		audit.Fact{Name: "arguments", Value: command(&api.Submit{Args: a.Args})},
+		audit.Fact{Name: "refused paths", Value: paths(a.Refuse)},
 		audit.Fact{Name: factFrom, Value: who.door.name()})
 	r.Plan = t.Plan
 	if len(t.Calls) > 0 {
@@ -141,6 +145,15 @@ func (b *Broker) recordAnswer(ctx context.Context, who client, t *approval.Ticke
 		return err
 	}
 	return nil
+}
+
+// paths lists some for a receipt, made visible.
+func paths(list []raw.String) string {
+	texts := make([]string, len(list))
+	for i, p := range list {
+		texts[i] = visible.Quote(string(p))
+	}
+	return strings.Join(texts, " ")
 }
 
 // refusedAnswer writes down an answer that came too late, twice, or from
@@ -160,6 +173,9 @@ func (b *Broker) changed(ctx context.Context, who client, from approval.Who, a a
 	}
 	if len(old.Calls) != 1 {
 		return nil, failf(api.CodeParams, "ticket %s stands for %d calls: only one call alone can be changed; deny it with a reason", old.ID, len(old.Calls))
+	}
+	if old.Changes != "" {
+		return nil, failf(api.CodeParams, "the call has run: refuse the paths that are wrong, or deny it and say what is to be done instead")
 	}
 	if len(a.Args) == 0 && a.Workspace == nil {
 		return nil, failf(api.CodeParams, "a change has new arguments or another workspace")

@@ -22,6 +22,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/audit"
+	"github.com/clawsup/clawsup/supervisor/changes"
 	"github.com/clawsup/clawsup/supervisor/pool"
 	"github.com/clawsup/clawsup/supervisor/relay"
 	"github.com/clawsup/clawsup/supervisor/session"
@@ -50,6 +51,7 @@ type Broker struct {
 	log        *audit.Log
 	book       *approval.Book
 	sessions   *session.Store
+	changes    *changes.Store
 	queue      *queue
 	rates      *rates
 	calls      *register
@@ -120,6 +122,9 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 		return nil, err
 	}
 	if b.book, err = approval.Open(filepath.Join(c.StateDir, "approvals"), b.bookOptions(g)); err != nil {
+		return nil, err
+	}
+	if err := b.openChanges(ctx); err != nil {
 		return nil, err
 	}
 	b.queue = newQueue(b.bounds(g))
@@ -309,12 +314,16 @@ func (b *Broker) tend(ctx context.Context) {
 			if err := b.checkpoint(); err != nil {
 				logrus.WithError(err).Warn("the next start will read more of the log than it needs")
 			}
+			if err := b.changes.Expire(ctx); err != nil {
+				logrus.WithError(err).Warn("change sets and trash could not be looked after")
+			}
 			gone, err := b.sessions.Expire()
 			if err = errors.Join(err, b.sessions.Flush()); err != nil {
 				logrus.WithError(err).Warn("sessions could not be looked after")
 			}
 			for _, id := range gone {
 				b.drain("a session's time was over", ofSession(id))
+				b.forgetChanges(ctx, id)
 				logrus.WithField("session", id).Info("its time was over; it was removed")
 			}
 		}
@@ -348,6 +357,7 @@ func (b *Broker) Reload(ctx context.Context) (err error) {
 	b.queue.set(b.bounds(g))
 	b.sessions.Reload(sessionBounds(g))
 	b.book.Configure(b.bookOptions(g))
+	b.supervisor.BoundChanges(g.Config.Changes)
 	b.recheck(g)
 	b.reloadAgents(g)
 	b.supervisor.Boxes().Set(g.Config.Pool.Bounds())

@@ -86,7 +86,7 @@ func (b *Broker) result(c *call, t *turn) runtime.Result {
 	if denial := b.decide(c, t); denial != nil {
 		return *denial
 	}
-	return b.run(c)
+	return b.run(c, t)
 }
 
 // refused is the result of a call that could not be resolved: a denial where
@@ -111,7 +111,7 @@ func (b *Broker) denied(c *call, rule, reason string) runtime.Result {
 }
 
 // run gives the call its box.
-func (b *Broker) run(c *call) runtime.Result {
+func (b *Broker) run(c *call, t *turn) runtime.Result {
 	if c.snapshot().Session != "" { // people may have thought for long
 		if err := b.sessions.Room(); err != nil {
 			return supervisor.StoppedResult(c.plan, err)
@@ -127,15 +127,10 @@ func (b *Broker) run(c *call) runtime.Result {
 			return supervisor.Failed(err, c.plan)
 		}
 	}
-	result, err := b.supervisor.Run(c.ctx, c.plan, c.streams.Load().stdio, nil, func(box *runtime.Sandbox) {
-		c.mu.Lock()
-		c.box = box
-		c.mu.Unlock()
-		// A lockdown finds the box now, or this finds the lockdown.
-		if b.lockedDown() {
-			c.cancel(errLockedDown)
-		}
-		c.update(func(v *api.Call) { v.State, v.Started = api.Running, time.Now().UTC() })
+	v := c.snapshot()
+	ran, err := b.supervisor.Run(c.ctx, c.plan, supervisor.Running{
+		Streams: c.streams.Load().stdio, Started: func(box *runtime.Sandbox) { b.began(c, box) },
+		Call: c.id, Requester: v.Requester, Command: v.Command,
 	})
 	c.mu.Lock()
 	c.box = nil
@@ -143,7 +138,22 @@ func (b *Broker) run(c *call) runtime.Result {
 	if err != nil {
 		logrus.WithError(err).WithField("call", c.id).Warn("something of the box stayed behind; the next start removes it")
 	}
-	return result
+	if ran.Changes != nil {
+		b.settleChanges(c, t, ran.Changes, &ran.Result)
+	}
+	return ran.Result
+}
+
+// began is called when the box is there.
+func (b *Broker) began(c *call, box *runtime.Sandbox) {
+	c.mu.Lock()
+	c.box = box
+	c.mu.Unlock()
+	// A lockdown finds the box now, or this finds the lockdown.
+	if b.lockedDown() {
+		c.cancel(errLockedDown)
+	}
+	c.update(func(v *api.Call) { v.State, v.Started = api.Running, time.Now().UTC() })
 }
 
 // lockedDown says whether there is a lockdown.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/runtime/rootfs"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/audit"
@@ -136,7 +137,7 @@ func (b *Broker) settle(c *call) error {
 // reachesOut says whether a call can change something that stays.
 func reachesOut(p *supervisor.Plan) bool {
 	for _, bind := range p.Spec.Binds {
-		if bind.Writable {
+		if bind.Writable && !(p.Overlay && bind.Target == rootfs.WorkspaceDir) {
 			return true
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/audit"
+	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/record"
 	"github.com/clawsup/clawsup/supervisor/session"
 )
@@ -170,7 +171,9 @@ func (c *call) remember(r *audit.Receipt) {
 		}
 	}
 	if r.Kind == audit.Decision {
-		v.Decision, v.Rule = r.Decision, r.Rule
+		if r.Effect == policy.Exec.String() { // not what came of its changes
+			v.Decision, v.Rule = r.Decision, r.Rule
+		}
 		return
 	}
 	result := runtime.Result{ExitCode: -1, Message: v.Reason}

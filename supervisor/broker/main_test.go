@@ -72,8 +72,8 @@ func newHost(t testing.TB, config string) *host {
 	}
 	h.configure(config)
 	h.write("profiles/ask.toml", "extends = \"python\"\n[effects]\nexec = \"ask\"\n")
-	h.write("profiles/rw.toml", "extends = \"build\"\n")
-	h.write("profiles/askrw.toml", "extends = \"build\"\n[effects]\nexec = \"ask\"\n")
+	h.write("profiles/rw.toml", "extends = \"build\"\n[workspace]\nmode = \"rw\"\n")
+	h.write("profiles/askrw.toml", "extends = \"rw\"\n[effects]\nexec = \"ask\"\n")
 	h.write("profiles/no.toml", "extends = \"python\"\n[effects]\nexec = \"deny\"\n")
 	t.Cleanup(func() {
 		h.stop()

@@ -32,6 +32,15 @@ var methods = map[string]method{
 	api.GrantList:   (*Broker).grantList,
 	api.GrantRevoke: (*Broker).grantRevoke,
 
+	api.ChangesList:    (*Broker).changesList,
+	api.ChangesShow:    (*Broker).changesShow,
+	api.ChangesDiff:    (*Broker).changesDiff,
+	api.ChangesCommit:  (*Broker).changesCommit,
+	api.ChangesDiscard: (*Broker).changesDiscard,
+	api.ChangesUndo:    (*Broker).changesUndo,
+	api.TrashList:      (*Broker).trashList,
+	api.TrashEmpty:     (*Broker).trashEmpty,
+
 	api.SessionList:   (*Broker).sessionList,
 	api.SessionShow:   (*Broker).sessionShow,
 	api.SessionRemove: (*Broker).sessionRemove,

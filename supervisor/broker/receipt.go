@@ -141,6 +141,10 @@ func (c *call) outcome(result *runtime.Result) audit.Receipt {
 	if result.Status != runtime.Exited {
 		f.add(factReason, redact.Text(cut(result.Message, maxMessage)))
 	}
+	if ch := c.snapshot().Changes; ch != nil {
+		f.add(factChanges, ch.ID)
+		f.add("what became of them", string(ch.State)+": "+ch.Count.String())
+	}
 	r.Facts = f
 	r.Status = result.Status.String()
 	if result.Status == runtime.Exited {

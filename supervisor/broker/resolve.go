@@ -67,6 +67,7 @@ func (b *Broker) resolve(ctx context.Context, c *call, s *api.Submit) (*supervis
 	r := supervisor.Request{
 		Skill: s.Skill, Args: raw.Strings(s.Args), Profile: s.Profile, Timeout: time.Duration(s.Timeout),
 		Env: raw.Strings(s.Env), Stdin: c.stdin, Requester: int(c.owner.uid), Agent: c.owner.agent,
+		Keep: s.Keep, DryRun: s.DryRun,
 	}
 	if s.Workspace != "" {
 		w, err := c.gen.workspace(c.owner.agent, string(s.Workspace))

@@ -13,9 +13,11 @@ import (
 // each for every target:
 //
 //   - exec is what effects.exec says, by effects.quorum people
-//   - fs.create, fs.modify and fs.delete are allowed where the workspace is
-//     written through at once (workspace.mode = "rw"), and else denied: what a
-//     scratch workspace takes is thrown away and touches nothing
+//   - fs.create, fs.modify and fs.delete are what effects.fs_create and its
+//     siblings say where the workspace is an overlay, by effects.quorum people,
+//     allowed where it is written through at once (workspace.mode = "rw"), and
+//     else denied: what a scratch workspace takes is thrown away and touches
+//     nothing
 //   - net.connect and net.request are denied: the network of a box is none
 //   - secret.use is denied: a profile names no secret
 func FromProfile(p *profiles.Loaded) []Rule {
@@ -28,13 +30,26 @@ func FromProfile(p *profiles.Loaded) []Rule {
 	}
 	exec := rule(Exec, profile.Effects.Exec, "effects.exec", string(profile.Effects.Exec))
 	exec.Quorum = profile.Effects.Quorum
-	files := profiles.Deny
-	if profile.Workspace.Mode == profiles.WorkspaceRW {
-		files = profiles.Allow
-	}
 	rules := []Rule{exec}
-	for _, e := range []Effect{FSCreate, FSModify, FSDelete} {
-		rules = append(rules, rule(e, files, "workspace.mode", string(profile.Workspace.Mode)))
+	for _, f := range []struct {
+		effect   Effect
+		decision profiles.Decision
+		key      string
+	}{
+		{FSCreate, profile.Effects.FSCreate, "effects.fs_create"},
+		{FSModify, profile.Effects.FSModify, "effects.fs_modify"},
+		{FSDelete, profile.Effects.FSDelete, "effects.fs_delete"},
+	} {
+		switch profile.Workspace.Mode {
+		case profiles.WorkspaceOverlay:
+			r := rule(f.effect, f.decision, f.key, string(f.decision))
+			r.Quorum = profile.Effects.Quorum
+			rules = append(rules, r)
+		case profiles.WorkspaceRW:
+			rules = append(rules, rule(f.effect, profiles.Allow, "workspace.mode", string(profile.Workspace.Mode)))
+		default:
+			rules = append(rules, rule(f.effect, profiles.Deny, "workspace.mode", string(profile.Workspace.Mode)))
+		}
 	}
 	for _, e := range []Effect{NetConnect, NetRequest} {
 		rules = append(rules, rule(e, profiles.Deny, "network.mode", string(profile.Network.Mode)))

@@ -26,17 +26,22 @@ func TestFromProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	targets := map[Effect]string{FSCreate: "a", FSModify: "a", FSDelete: "a", NetConnect: "example.com:443", NetRequest: "example.com:443", SecretUse: "key"}
+	strict, err := profiles.Load("strict", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		profile *profiles.Loaded
 		want    map[Effect]profiles.Decision // what is not named is denied
 		quorum  int
 		exec    string
 	}{
-		{everyday, map[Effect]profiles.Decision{Exec: profiles.Allow}, 0, `profile default has effects.exec = "allow" (set in built in: default)`},
+		{everyday, map[Effect]profiles.Decision{Exec: profiles.Allow, FSCreate: profiles.Allow, FSModify: profiles.Ask, FSDelete: profiles.Ask}, 0, `profile default has effects.exec = "allow" (set in built in: default)`},
 		{
 			mine, map[Effect]profiles.Decision{Exec: profiles.Ask, FSCreate: profiles.Allow, FSModify: profiles.Allow, FSDelete: profiles.Allow},
 			2, `profile mine has effects.exec = "ask" (set in ` + file + `)`,
 		},
+		{strict, map[Effect]profiles.Decision{Exec: profiles.Ask}, 1, `profile strict has effects.exec = "ask" (set in built in: strict)`}, // it has no workspace
 	} {
 		rules := FromProfile(c.profile)
 		if len(rules) != len(Effects()) {

@@ -28,7 +28,8 @@
 // arrived, at the worst of late, in the time that it takes to replace one: a
 // burst raises the number at once; a minute later that begins to halve. A key that was
 // asked for once has Config.Least; one that wasn't for Config.Idle has none and
-// is forgotten. Requests marked Once leave nothing behind.
+// is forgotten. Requests marked Once leave nothing behind, and
+// those marked Alone only a template.
 //
 // All that wait are bounded in number and memory. At the bound a key gets room
 // only from a key that is worth less, which is the one with the most waiting

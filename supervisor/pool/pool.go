@@ -65,6 +65,7 @@ type Want[S any] struct {
 	Labels   Labels
 	Cost     int64 // bytes that such a box takes while it waits; zero: DefaultCost
 	Once     bool  // nobody will ask for this key again: keep neither boxes nor a template for it
+	Alone    bool  // the box is made of what this call alone has: keep no boxes for it, but the template
 }
 
 // DefaultCost is what a waiting box takes where nobody has measured.

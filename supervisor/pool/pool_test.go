@@ -221,6 +221,26 @@ func TestOnceLeavesNothing(t *testing.T) {
 	})
 }
 
+// A box that nobody else could use leaves the template, which others can.
+func TestAloneLeavesATemplate(t *testing.T) {
+	inBubble(t, Default(), func(t *testing.T, p *pool, m *maker) {
+		w := ask(1)
+		w.Alone = true
+		for range 3 {
+			b := take(t, p, w)
+			synctest.Wait()
+			if live, templates := m.now(); live != 1 || templates != 1 || len(p.shelves) != 0 {
+				t.Errorf("%d %d %d", live, templates, len(p.shelves))
+			}
+			end(t, b)
+		}
+		expect(t, p, Line{Misses: 3, Made: 3})
+		if m.built != 1 {
+			t.Errorf("%d templates were made", m.built)
+		}
+	})
+}
+
 func TestOff(t *testing.T) {
 	inBubble(t, Config{}, func(t *testing.T, p *pool, m *maker) {
 		for range 3 {

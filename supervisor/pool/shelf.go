@@ -28,8 +28,8 @@ type shelf[S any, B Box] struct {
 func (p *Pool[S, B]) arrive(w *Want[S], now time.Time) *shelf[S, B] {
 	s := p.shelves[w.Key]
 	if s == nil {
-		s = &shelf[S, B]{key: w.Key, under: w.Template, gone: w.Once}
-		if !w.Once {
+		s = &shelf[S, B]{key: w.Key, under: w.Template, gone: w.Once || w.Alone}
+		if !s.gone {
 			for len(p.shelves) >= maxKeys {
 				p.discard(p.forget(p.order.Back().Value.(*shelf[S, B]), dropped))
 			}
