@@ -60,7 +60,7 @@ func (w *work) apply() {
 		switch {
 		case e.Kind == changeset.Changed:
 			w.try(i, w.alter)
-		case e.Kind == changeset.Renamed && w.live(i):
+		case e.Kind == changeset.Renamed && w.live(i) && alters(e):
 			if err := w.alter(i); err != nil {
 				w.remark(i, fmt.Errorf("it was moved, but its mode or attributes could not be set: %w", err))
 			}

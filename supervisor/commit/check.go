@@ -120,16 +120,71 @@ func (w *work) same(it *item, home *inode) error {
 	if err != nil {
 		return err
 	}
-	got := identityOf(&st)
+	b := &it.Entry.Before
+	if typeOf(&st) != b.Type || inodeOf(&st) != (inode{b.Dev, b.Ino}) {
+		return errConflict
+	}
+	if b.Type != changeset.Directory {
+		if st.Ctim.Nano() != b.Ctime {
+			return errConflict
+		}
+		return nil
+	}
+	if !alters(&it.Entry) {
+		return nil
+	}
+	return w.sameDir(&it.Entry, fd, base(at), &st)
+}
+
+// sameDir compares what an entry changes of a directory. Its ctime moves with
+// every name in it, which is of no matter here.
+func (w *work) sameDir(e *changeset.Entry, dir int, name string, st *unix.Stat_t) error {
+	mode := st.Mode & 0o7777
 	for _, o := range w.opened {
-		if o.ID == inodeOf(&st) {
-			got.Ctime = o.Ctime
+		if o.ID == inodeOf(st) {
+			mode = o.Mode
 		}
 	}
-	if typeOf(&st) != it.Entry.Before.Type || got != it.Entry.Before.Identity {
+	fd, err := unix.Openat2(dir, name, beneath(unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	have, err := xattrs(fd)
+	if err != nil && !errors.Is(err, unix.EACCES) { // its owner may not read them: nor change them
+		return err
+	}
+	if mode != e.Before.Mode || err == nil && !sameXattrs(have, e.Before.Xattrs) {
 		return errConflict
 	}
 	return nil
+}
+
+// alters says whether an entry of something that stays changes it.
+func alters(e *changeset.Entry) bool {
+	switch e.Kind {
+	case changeset.Changed:
+		return true
+	case changeset.Renamed:
+		return e.Before.Mode != e.After.Mode || !sameXattrs(e.Before.Xattrs, e.After.Xattrs)
+	}
+	return false
+}
+
+func sameXattrs(a, b []changeset.Xattr) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	values := map[raw.String]string{}
+	for _, x := range a {
+		values[x.Name] = string(x.Value)
+	}
+	for _, x := range b {
+		if v, ok := values[x.Name]; !ok || v != string(x.Value) {
+			return false
+		}
+	}
+	return true
 }
 
 // errMore says that a directory can't go since not all in it does.

@@ -169,17 +169,17 @@ func (u *undoing) inverse(i int, p *place) (changeset.Entry, error) {
 	switch {
 	case l.Left == (changeset.Identity{}) || inodeOf(&st) != inode{l.Left.Dev, l.Left.Ino}:
 		e.Notes |= changeset.Conflict
-	case typeOf(&st) == changeset.Directory && e.Kind != changeset.Deleted:
-		// What came into a directory since doesn't forbid to move it, or to
-		// give it its mode; and for its mode it must have the commit's.
+	case typeOf(&st) == changeset.Directory:
+		// What came into a directory since forbids neither to move it nor to
+		// give it its mode; whether it may go is seen when it shall.
 		e.Before.Identity = got
-		if e.Kind == changeset.Changed && st.Mode&plain != l.Entry.After.Mode&plain {
+		if alters(&e) && st.Mode&plain != l.Entry.After.Mode&plain {
 			e.Notes |= changeset.Conflict
 		}
 	case got != l.Left:
 		e.Notes |= changeset.Conflict
 	}
-	if e.Kind == changeset.Deleted || e.Kind == changeset.Modified {
+	if !e.Notes.Has(changeset.Conflict) { // not all of After lands
 		e.Before.Mode, e.Before.UID, e.Before.GID = st.Mode&0o7777, st.Uid, st.Gid
 	}
 	return e, nil

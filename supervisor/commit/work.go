@@ -99,10 +99,9 @@ const (
 // opened is a directory whose owner was given all rights for as long as the
 // commit takes.
 type opened struct {
-	Path  raw.String `json:"path"` // where it was then
-	ID    inode      `json:"id"`
-	Mode  uint32     `json:"mode"`  // that it gets again
-	Ctime int64      `json:"ctime"` // before, nanoseconds
+	Path raw.String `json:"path"` // where it was then
+	ID   inode      `json:"id"`
+	Mode uint32     `json:"mode"` // that it gets again
 }
 
 // hide is the name that something of an item has in its directory until it is
@@ -257,12 +256,7 @@ func (w *work) report() *Report {
 // loosen gives the owner all rights in a directory of theirs, and writes down
 // what to take again.
 func (w *work) loosen(fd int, path string, st *unix.Stat_t) error {
-	o := opened{Path: raw.String(path), ID: inodeOf(st), Mode: st.Mode & 0o7777, Ctime: st.Ctim.Nano()}
-	for _, old := range w.opened {
-		if old.ID == o.ID { // it was changed by somebody meanwhile
-			o.Ctime = old.Ctime
-		}
-	}
+	o := opened{Path: raw.String(path), ID: inodeOf(st), Mode: st.Mode & 0o7777}
 	if err := w.journal.add(record{Opened: &o}, true); err != nil {
 		return errFatal{err}
 	}
