@@ -49,22 +49,26 @@ func look(dir int, name string) (st unix.Stat_t, ok bool, err error) {
 	return st, true, nil
 }
 
-// enter opens a name, which was a directory or a file a moment ago. Whatever
-// took its place since is as good as gone.
+// enter opens a name, which was a directory or a file a moment ago. What can't
+// be opened as such any more is as good as gone.
 func enter(dir int, name string, flags int) (int, error) {
 	for {
 		fd, err := unix.Openat2(dir, name, tree.Beneath(flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY))
 		switch {
-		case err == unix.EINTR || err == unix.EAGAIN: // openat2(2): a rename meanwhile
-			continue
-		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENXIO), errors.Is(err, unix.EXDEV):
+		case err == nil:
+			return fd, nil
+		case err == unix.EINTR:
+		case slices.Contains(lost, err):
 			return -1, fmt.Errorf("%w: %w", errGone, err)
-		case err != nil:
+		default:
 			return -1, fmt.Errorf("open: %w", err)
 		}
-		return fd, nil
 	}
 }
+
+// lost are errors of opening what somebody took away, or made another: openat2(2),
+// and of O_NONBLOCK where another program has a lease on it, fcntl(2).
+var lost = []error{unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENXIO, unix.EXDEV, unix.EAGAIN}
 
 // directory opens a directory.
 func directory(dir int, name string) (int, error) {
