@@ -41,6 +41,9 @@ func (m *Maker) Make(image string, size Size, owner rootfs.Owner) (_ *Layer, err
 	if err := size.check(); err != nil {
 		return nil, err
 	}
+	if !owner.Valid() {
+		return nil, fmt.Errorf("%v is no user and group", owner)
+	}
 	boot, err := bootID()
 	if err != nil {
 		return nil, err

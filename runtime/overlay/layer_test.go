@@ -141,7 +141,9 @@ func TestKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Discard()
-	if got, err := again.Used(); err != nil || got != used {
+	// A file, a moved directory and a whiteout; before, the last call's mount may
+	// still have been ending.
+	if got, err := again.Used(); err != nil || got.Files != 3 || got.Bytes == 0 || got.Bytes > used.Bytes || used.Files < 3 {
 		t.Errorf("it used %v, and does %v: %v", used, got, err)
 	}
 	got := inside(t, again, w, "echo 3 >> file; cat file; ls moved")

@@ -90,7 +90,9 @@ func TestLowers(t *testing.T) {
 			}
 			return tmpfs(t, "size=1m")
 		}},
-		{"ext4", func(t testing.TB) string { return imageDir(t, "ext4", 8<<20, "mke2fs", "-q", "-t", "ext4", "-b", "4096") }},
+		{"ext4", func(t testing.TB) string {
+			return imageDir(t, "ext4", 8<<20, "mke2fs", "-q", "-t", "ext4", "-b", "4096")
+		}},
 		{"xfs", func(t testing.TB) string { return imageDir(t, "xfs", 512<<20, "mkfs.xfs", "-q", "-s", "size=4096") }},
 		{"btrfs", func(t testing.TB) string { return imageDir(t, "btrfs", 256<<20, "mkfs.btrfs", "-q") }},
 	} {

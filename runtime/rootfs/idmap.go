@@ -18,15 +18,18 @@ func mapping(from, to Owner, program string) (*os.File, error) {
 		[]syscall.SysProcIDMap{{ContainerID: from.GID, HostID: to.GID, Size: 1}}, program)
 }
 
+// Valid says whether both are ids: the highest number means nobody (chown(2)).
+func (o Owner) Valid() bool {
+	return o.UID >= 0 && o.UID < math.MaxUint32 && o.GID >= 0 && o.GID < math.MaxUint32
+}
+
 // Swap gives a user namespace, for MOUNT_ATTR_IDMAP, in which two owners have
 // changed places and everybody else is who they are. program is any that can be
 // started: it runs no instruction. Since root is among those mapped, it takes
 // CAP_SETFCAP (user_namespaces(7)).
 func Swap(a, b Owner, program string) (*os.File, error) {
-	for _, id := range []int{a.UID, a.GID, b.UID, b.GID} {
-		if id < 0 || int64(id) >= math.MaxUint32 {
-			return nil, fmt.Errorf("make an id mapping: %d is no user or group", id)
-		}
+	if !a.Valid() || !b.Valid() {
+		return nil, fmt.Errorf("make an id mapping: %v or %v is no user and group", a, b)
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
