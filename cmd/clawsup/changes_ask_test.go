@@ -118,7 +118,7 @@ func TestAskChanges(t *testing.T) {
 			if got != c.answer || !strings.Contains(seen, c.says) {
 				t.Errorf("%q, want %q and %q\n%s", got, c.answer, c.says, seen)
 			}
-			for _, text := range []string{"deleted: 1 path", `"b\x1b[2J"`, "IN CONFLICT", "5 paths: 1 deleted, 1 modified, 3 created; 1 in conflict"} {
+			for _, text := range []string{"deleted: 1 path", `"b\x1b[2J"`, "CONFLICT: ", "5 paths: 1 deleted, 1 modified, 3 created; 1 in conflict"} {
 				if !strings.Contains(seen, text) {
 					t.Errorf("no %q in\n%s", text, seen)
 				}

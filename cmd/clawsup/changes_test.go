@@ -115,7 +115,7 @@ deleted: 1 path
 
 modified: 1 path
        2  c.txt  1000B as before
-          ! IN CONFLICT, the workspace has another since the call began
+          ! CONFLICT: changed in the workspace meanwhile
 
 created: 1001 paths
   3-1003  a/  1000 files, 976.6K in all
@@ -152,7 +152,7 @@ func TestChangesDiff(t *testing.T) {
 		diffed string
 		says   string
 	}{
-		{`c-0 c.txt`, `["c.txt"]`, "@modified\n-old\\x1b[2J\n+new\n@IN CONFLICT, the workspace has another since the call began\n@not all of it is shown\n"},
+		{`c-0 c.txt`, `["c.txt"]`, "@modified\n-old\\x1b[2J\n+new\n@CONFLICT: changed in the workspace meanwhile\n@not all of it is shown\n"},
 		{`c-0 /home/anna/letters/c.txt ./a/0001`, `["c.txt" "a/0001"]`, "\n\n@modified"},
 		{`c-0 "b\xff\x1b[2J"`, `["b\xff\x1b[2J"]`, "@modified\n"},
 		{`c-0 nothing`, `[]`, "it has no path nothing; see 'clawsup changes show c-0123456789'"},

@@ -4,6 +4,8 @@ package summary
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,7 +20,8 @@ var order = []changeset.Kind{changeset.Deleted, changeset.Modified, changeset.Re
 // Summary is a change set in the order in which it is shown.
 type Summary struct {
 	entries []changeset.Entry
-	order   []int32 // the numbers of entries, in that order
+	order   []int32            // the places of entries, in that order
+	twins   map[int]raw.String // by place: of what was created with the content of a deleted file that one's path, and the other way round
 }
 
 // Of makes the summary of a set's entries, which it keeps.
@@ -30,6 +33,12 @@ func Of(entries []changeset.Entry) *Summary {
 				s.order = append(s.order, int32(i))
 			}
 		}
+	}
+	for created, deleted := range (&changeset.Set{Entries: entries}).Moves() {
+		if s.twins == nil {
+			s.twins = map[int]raw.String{}
+		}
+		s.twins[created], s.twins[deleted] = entries[deleted].Path, entries[created].Path
 	}
 	return s
 }
@@ -123,7 +132,8 @@ func (s *Summary) folded(first, last int) Line {
 	l := Line{First: first, Last: last, Kind: e.Kind, Path: e.Path}
 	var bytes int64
 	files := 0
-	var notes [16]int
+	var grave []string
+	others := map[changeset.Notes]int{}
 	for n := first; n <= last; n++ {
 		e := s.Entry(n)
 		if st := state(e); st.Type != changeset.Directory {
@@ -132,9 +142,11 @@ func (s *Summary) folded(first, last int) Line {
 				bytes += st.Size
 			}
 		}
-		for bit := range notes {
-			if e.Notes&(1<<bit) != 0 {
-				notes[bit]++
+		for note := range each(e.Notes) {
+			if note&alone != 0 {
+				grave = append(grave, fmt.Sprintf("%d %s: %s", n, visible.Text(string(e.Path)), note))
+			} else {
+				others[note]++
 			}
 		}
 	}
@@ -142,25 +154,45 @@ func (s *Summary) folded(first, last int) Line {
 	if dirs := last - first + 1 - files; dirs > 1 {
 		l.What = fmt.Sprintf("%s and %s", count(dirs-1, "directory"), l.What)
 	}
-	for _, n := range noted {
-		if k := notes[bitOf(n.note)]; k > 0 {
-			l.Notes = append(l.Notes, fmt.Sprintf("%d of them: %s", k, n.text))
-		}
+	l.Notes = grave
+	if more := len(grave) - maxNamed; more > 0 {
+		l.Notes = append(grave[:maxNamed:maxNamed], fmt.Sprintf("and %d more such in it: each has its line where all paths are listed", more))
+	}
+	for _, note := range slices.Sorted(maps.Keys(others)) {
+		l.Notes = append(l.Notes, fmt.Sprintf("%d of them: %s", others[note], note))
 	}
 	return l
 }
 
-func bitOf(n changeset.Notes) (bit int) {
-	for n > 1 {
-		n, bit = n>>1, bit+1
+// alone are the notes of entries that are named where they lie in a directory
+// that is one line, as many as maxNamed.
+const alone = changeset.Conflict | changeset.Leaves | changeset.Privileged
+
+const maxNamed = 20
+
+// each gives single notes, the gravest first.
+func each(all changeset.Notes) iter.Seq[changeset.Notes] {
+	return func(yield func(changeset.Notes) bool) {
+		for note := changeset.Notes(1); note != 0; note <<= 1 {
+			if all.Has(note) && !yield(note) {
+				return
+			}
+		}
 	}
-	return bit
 }
 
 // single is the line of one entry.
 func (s *Summary) single(number int) Line {
 	e := s.Entry(number)
-	return Line{First: number, Last: number, Kind: e.Kind, Path: e.Path, What: what(e), Notes: Notes(e)}
+	l := Line{First: number, Last: number, Kind: e.Kind, Path: e.Path, What: what(e), Notes: Notes(e)}
+	if twin, ok := s.twins[int(s.order[number-1])]; ok {
+		word := "content now in "
+		if e.Kind == changeset.Created {
+			word = "content from "
+		}
+		l.What += ", " + word + visible.Text(string(twin))
+	}
+	return l
 }
 
 // what says of an entry what its kind and its path don't.
@@ -224,26 +256,11 @@ func sizes(b, a *changeset.State) string {
 	return is + " as before"
 }
 
-// noted says the notes in words, the gravest first.
-var noted = []struct {
-	note changeset.Notes
-	text string
-}{
-	{changeset.Conflict, "IN CONFLICT, the workspace has another since the call began"},
-	{changeset.Leaves, "LEADS OUT of the workspace"},
-	{changeset.Privileged, "setuid, setgid or capabilities, which are not committed"},
-	{changeset.HardLinked, "has other names in the workspace, which keep the old content"},
-	{changeset.Foreign, "is not the workspace owner's"},
-	{changeset.Attributes, "has attributes that are not carried, as an ACL"},
-}
-
 // Notes gives an entry's notes in words, the gravest first.
 func Notes(e *changeset.Entry) []string {
 	var list []string
-	for _, n := range noted {
-		if e.Notes.Has(n.note) {
-			list = append(list, n.text)
-		}
+	for note := range each(e.Notes) {
+		list = append(list, note.String())
 	}
 	return list
 }

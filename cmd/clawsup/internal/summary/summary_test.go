@@ -48,20 +48,20 @@ func TestFolded(t *testing.T) {
 	want := []string{
 		"deleted: 4 paths",
 		"   1-3  old/  2 files, 2.0M in all",
-		"        ! 1 of them: IN CONFLICT, the workspace has another since the call began",
+		"        ! 3 old/y: CONFLICT: changed in the workspace meanwhile",
 		"     4  old2  5B",
 		"modified: 1 path",
 		"     5  bin/run  2.0K, now 300B, mode 0644, now 0755",
-		"        ! IN CONFLICT, the workspace has another since the call began",
-		"        ! has other names in the workspace, which keep the old content",
+		"        ! CONFLICT: changed in the workspace meanwhile",
+		"        ! has further names, which keep what it was",
 		"renamed: 1 path",
 		"     6  to  was from",
 		"created: 7 paths",
 		`     7  "a\x1b[2J"  10B`,
 		"     8  l  a link to /etc/passwd",
-		"        ! LEADS OUT of the workspace",
+		"        ! leads out of the workspace",
 		"  9-12  new/  1 directory and 2 files, 2B in all",
-		"        ! 1 of them: setuid, setgid or capabilities, which are not committed",
+		"        ! 12 new/sub/b: setuid, setgid or capabilities are not kept",
 		"    13  new.txt  another name of new/a",
 		"changed: 1 path",
 		"    14  bin  mode 0755, now 0700",
@@ -115,6 +115,29 @@ func TestRowsFit(t *testing.T) {
 		if !strings.Contains(text, strings.Repeat("long/", 100)+`\u202e"`) {
 			t.Errorf("width %d: %s", width, text)
 		}
+	}
+}
+
+// TestFoldedNames: of a directory that is one line, what is grave is named, as
+// many as a person can take in; the rest is counted.
+func TestFoldedNames(t *testing.T) {
+	entries := []changeset.Entry{{Kind: changeset.Created, Path: "d", After: dir}}
+	for i := range 30 {
+		entries = append(entries, changeset.Entry{Kind: changeset.Created, Path: raw.String(fmt.Sprintf("d/%02d", i)), After: file(1, 0), Notes: changeset.Privileged | changeset.Attributes})
+	}
+	l := Of(entries).Folded()[0]
+	if n := len(l.Notes); n != 22 || l.Notes[19] != "21 d/19: setuid, setgid or capabilities are not kept" ||
+		l.Notes[20] != "and 10 more such in it: each has its line where all paths are listed" || l.Notes[21] != "30 of them: some attributes are not kept" {
+		t.Errorf("%q", l.Notes)
+	}
+}
+
+// TestMoved: a file that was deleted in one place and created in another says so.
+func TestMoved(t *testing.T) {
+	state := changeset.State{Type: changeset.Regular, Size: 3, Digest: "sha256:1"}
+	lines := Of([]changeset.Entry{{Kind: changeset.Created, Path: "a/x", After: state}, {Kind: changeset.Deleted, Path: "x", Before: state}}).All()
+	if lines[0].What != "3B, content now in a/x" || lines[1].What != "3B, content from x" {
+		t.Errorf("%+v", lines)
 	}
 }
 
