@@ -48,8 +48,8 @@ func hidden(r rune) bool {
 // smallest gives one of all characters that differ in case alone: a small
 // letter of ASCII, or else the first in Unicode.
 func smallest(r rune) rune {
-	if 'A' <= r && r <= 'Z' {
-		return r + 'a' - 'A'
+	if r < utf8.RuneSelf {
+		return unicode.ToLower(r)
 	}
 	first := r
 	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {

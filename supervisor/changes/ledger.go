@@ -165,7 +165,7 @@ func (p *piece) learn() error {
 	if p.Session == "" {
 		return nil
 	}
-	list, err := commit.ListLanded(filepath.Join(p.dir, commitName))
+	list, err := commit.Landed(filepath.Join(p.dir, commitName))
 	if err != nil {
 		return err
 	}

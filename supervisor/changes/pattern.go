@@ -56,19 +56,7 @@ const (
 	within       // it is that, or beneath
 )
 
-// match compares a path, as its folded names.
-func (p *pattern) match(names []string) reach {
-	if !p.deep {
-		return p.from(names)
-	}
-	best := apart
-	for i := range names {
-		best = max(best, p.from(names[i:]))
-	}
-	return best
-}
-
-// from compares from the first name on.
+// from compares the folded names of a path, from the first on.
 func (p *pattern) from(names []string) reach {
 	for i, want := range p.names {
 		switch {

@@ -3,9 +3,11 @@
 package changes
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -15,13 +17,18 @@ import (
 
 // guard tells what is protected, of one change set in its workspace.
 type guard struct {
+	tables []*table
+	root   int               // descriptor of the workspace
+	moves  map[string]string // of renamed directories: from their new paths
+	comes  map[string]bool   // folded paths of the set that rows look for beside others
+	there  map[string]bool   // what was looked for in the workspace already
+}
+
+// table is a list of patterns, so that few have to be compared with a path.
+type table struct {
 	anywhere map[string][]mark // patterns at every depth, by their first name
 	endings  []mark            // those of one name that is an ending
 	anchored []mark            // the others
-	root     int               // descriptor of the workspace
-	moves    map[string]string // of renamed directories: from their new paths
-	comes    map[string]bool   // folded paths of the set that rows look for beside others
-	there    map[string]bool   // what was looked for in the workspace already
 }
 
 // mark is a pattern with why it protects.
@@ -31,49 +38,63 @@ type mark struct {
 	beside []string
 }
 
+func (t *table) add(m mark) {
+	switch first := m.names[0]; {
+	case !m.deep:
+		t.anchored = append(t.anchored, m)
+	case m.ending && len(m.names) == 1:
+		t.endings = append(t.endings, m)
+	default:
+		t.anywhere[first] = append(t.anywhere[first], m)
+	}
+}
+
+// builtIn is what protected says.
+var builtIn = sync.OnceValue(func() *table {
+	t := &table{anywhere: map[string][]mark{}}
+	for _, k := range protected {
+		for _, p := range k.patterns {
+			t.add(mark{compile(p), k.why, k.beside})
+		}
+	}
+	return t
+})
+
+// neighbours are the names that rows look for beside others, folded.
+var neighbours = sync.OnceValue(func() map[string]bool {
+	m := map[string]bool{}
+	for _, k := range protected {
+		for _, name := range k.beside {
+			m[fold(name)] = true
+		}
+	}
+	return m
+})
+
 // newGuard makes one for a set. Patterns of the configuration that are none
 // are an error: they would protect nothing.
 func newGuard(set *changeset.Set, root int, more []string) (*guard, error) {
-	g := &guard{
-		anywhere: map[string][]mark{}, root: root,
-		moves: map[string]string{}, comes: map[string]bool{}, there: map[string]bool{},
-	}
-	looked := map[string]bool{}
-	for _, r := range protected {
-		for _, p := range r.patterns {
-			g.add(mark{compile(p), r.why, r.beside})
-		}
-		for _, name := range r.beside {
-			looked[fold(name)] = true
-		}
-	}
+	configured := &table{anywhere: map[string][]mark{}}
 	for _, p := range more {
 		if err := CheckPattern(p); err != nil {
 			return nil, err
 		}
-		g.add(mark{pattern: compile(p), why: "the configuration protects it ([changes] protected)"})
+		configured.add(mark{pattern: compile(p), why: "the configuration protects it ([changes] protected)"})
+	}
+	g := &guard{
+		tables: []*table{builtIn(), configured}, root: root,
+		moves: map[string]string{}, comes: map[string]bool{}, there: map[string]bool{},
 	}
 	for i := range set.Entries {
 		e := &set.Entries[i]
 		if e.Kind == changeset.Renamed {
 			g.moves[string(e.Path)] = string(e.From)
 		}
-		if looked[fold(base(string(e.Path)))] {
+		if neighbours()[fold(base(string(e.Path)))] {
 			g.comes[foldPath(string(e.Path))] = true
 		}
 	}
 	return g, nil
-}
-
-func (g *guard) add(m mark) {
-	switch first := m.names[0]; {
-	case !m.deep:
-		g.anchored = append(g.anchored, m)
-	case m.ending && len(m.names) == 1:
-		g.endings = append(g.endings, m)
-	default:
-		g.anywhere[first] = append(g.anywhere[first], m)
-	}
 }
 
 func foldPath(path string) string {
@@ -92,8 +113,8 @@ func (g *guard) why(path string, directory bool) string {
 	for i, n := range plain {
 		names[i] = fold(n)
 	}
-	hit := func(m *mark, from, at int) bool {
-		switch m.from(names[from:]) {
+	hit := func(m *mark, at int) bool {
+		switch m.from(names[at:]) {
 		case toward:
 			return !directory && len(m.beside) == 0
 		case within:
@@ -101,21 +122,24 @@ func (g *guard) why(path string, directory bool) string {
 		}
 		return false
 	}
-	for i := range g.anchored {
-		if hit(&g.anchored[i], 0, 0) {
-			return g.anchored[i].why
+	for _, t := range g.tables {
+		if why := first(t.anchored, 0, hit); why != "" {
+			return why
+		}
+		for at := range names {
+			if why := cmp.Or(first(t.anywhere[names[at]], at, hit), first(t.endings, at, hit)); why != "" {
+				return why
+			}
 		}
 	}
-	for i := range names {
-		for j := range g.anywhere[names[i]] {
-			if m := &g.anywhere[names[i]][j]; hit(m, i, i) {
-				return m.why
-			}
-		}
-		for j := range g.endings {
-			if m := &g.endings[j]; hit(m, i, i) {
-				return m.why
-			}
+	return ""
+}
+
+// first gives why the first mark that hits does.
+func first(marks []mark, at int, hit func(m *mark, at int) bool) string {
+	for i := range marks {
+		if hit(&marks[i], at) {
+			return marks[i].why
 		}
 	}
 	return ""
@@ -233,6 +257,3 @@ func (g *guard) moved(from, to string) (why string) {
 	}
 	return why
 }
-
-// reasons of protected paths are told with what they are.
-const protectedWhy = "protected: "
