@@ -4,11 +4,13 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -19,11 +21,12 @@ import (
 	"testing"
 
 	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/changeset"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/sockets.md")
 
-// entry is a constant of message.go: a method or a notification.
+// entry is a constant of this package: a method or a notification.
 type entry struct {
 	name string // as it is sent
 	doc  string // what is taken and given
@@ -35,20 +38,26 @@ type source struct {
 	types            map[string]*ast.TypeSpec // by name, with the package's where it is another
 	docs             map[string]string
 	values           map[string][]string // of a type of strings
+	says             map[string]bool     // types that write themselves as text
 }
 
 // folders have the types that messages are made of.
 var folders = map[string]string{
-	"": ".", "approval": "../approval", "policy": "../policy", "runtime": "../../runtime", "layer": "../../runtime/layer",
+	"": ".", "approval": "../approval", "policy": "../policy", "changes": "../changes", "changeset": "../changeset", "commit": "../commit",
+	"runtime": "../../runtime", "layer": "../../runtime/layer", "rootfs": "../../runtime/rootfs",
 }
 
 func readSource(t *testing.T) *source {
 	t.Helper()
-	s := &source{types: map[string]*ast.TypeSpec{}, docs: map[string]string{}, values: map[string][]string{}}
-	for pkg, dir := range folders {
+	s := &source{types: map[string]*ast.TypeSpec{}, docs: map[string]string{}, values: map[string][]string{}, says: map[string]bool{}}
+	for _, pkg := range slices.Sorted(maps.Keys(folders)) {
+		dir := folders[pkg]
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v, %v", dir, files, err)
+		}
+		if i := slices.Index(files, "message.go"); i > 0 { // its methods first
+			files = slices.Insert(slices.Delete(files, i, i+1), 0, "message.go")
 		}
 		for _, name := range files {
 			if strings.HasSuffix(name, "_test.go") {
@@ -59,17 +68,40 @@ func readSource(t *testing.T) *source {
 				t.Fatal(err)
 			}
 			for _, d := range file.Decls {
-				if g, ok := d.(*ast.GenDecl); ok {
-					s.declaration(pkg, g, name == "message.go")
+				switch d := d.(type) {
+				case *ast.GenDecl:
+					s.declaration(pkg, d, pkg == "")
+				case *ast.FuncDecl:
+					if of, ok := receiver(d); ok && d.Name.Name == "MarshalText" {
+						s.says[qualified(pkg, of)] = true
+					}
 				}
 			}
 		}
 	}
+	for _, k := range changeset.Kinds() {
+		s.values["changeset.Kind"] = append(s.values["changeset.Kind"], k.String())
+	}
+	for k := changeset.None; k <= changeset.Special; k++ {
+		s.values["changeset.Type"] = append(s.values["changeset.Type"], k.String())
+	}
 	return s
 }
 
+// receiver gives the type that a method is of.
+func receiver(f *ast.FuncDecl) (string, bool) {
+	if f.Recv == nil {
+		return "", false
+	}
+	of, ok := f.Recv.List[0].Type.(*ast.Ident)
+	if !ok {
+		return "", false
+	}
+	return of.Name, true
+}
+
 // declaration takes types, string constants, and those that name a method.
-func (s *source) declaration(pkg string, g *ast.GenDecl, message bool) {
+func (s *source) declaration(pkg string, g *ast.GenDecl, own bool) {
 	for _, spec := range g.Specs {
 		switch spec := spec.(type) {
 		case *ast.TypeSpec:
@@ -89,9 +121,9 @@ func (s *source) declaration(pkg string, g *ast.GenDecl, message bool) {
 			switch of, typed := spec.Type.(*ast.Ident); {
 			case typed:
 				s.values[qualified(pkg, of.Name)] = append(s.values[qualified(pkg, of.Name)], value)
-			case message && strings.HasPrefix(g.Doc.Text(), "The methods."):
+			case own && (strings.HasPrefix(g.Doc.Text(), "The methods.") || strings.HasPrefix(g.Doc.Text(), "The methods about ")):
 				s.methods = append(s.methods, e)
-			case message && strings.HasPrefix(g.Doc.Text(), "Notifications,"):
+			case own && strings.HasPrefix(g.Doc.Text(), "Notifications,"):
 				s.notices = append(s.notices, e)
 			}
 		}
@@ -154,7 +186,7 @@ func TestRightsOf(t *testing.T) {
 	}
 	for role, want := range map[approval.Role][]string{
 		approval.Approver: {CallStop, TicketAnswer},
-		approval.Admin:    {GrantRevoke, SessionRemove, AgentStop, AgentFreeze, Lockdown},
+		approval.Admin:    {GrantRevoke, ChangesCommit, ChangesDiscard, ChangesUndo, TrashEmpty, SessionRemove, AgentStop, AgentFreeze, Lockdown},
 		approval.Owner:    {SessionClear, AgentClear, Unlock},
 	} {
 		if !slices.Equal(of[role], want) {
@@ -196,6 +228,7 @@ func TestParameters(t *testing.T) {
 	for _, params := range []any{
 		Submit{}, CallRef{}, Follow{}, CallFilter{}, Stop{}, TicketFilter{}, TicketRef{}, approval.Answer{}, GrantRef{},
 		SessionRef{}, Clear{}, AgentRef{}, Logs{}, Restore{}, LockdownOrder{}, Reason{}, Nothing{}, envelope{},
+		ChangesFilter{}, ChangesRef{}, ChangesPart{}, ChangesPath{}, ChangesChoice{}, TrashOrder{},
 	} {
 		check(reflect.TypeOf(params))
 	}
@@ -203,7 +236,7 @@ func TestParameters(t *testing.T) {
 
 const referenceHead = `# Sockets
 
-<!-- Written by "go generate ./supervisor/api" from message.go and the table of rights. Edit those. -->
+<!-- Written by "go generate ./supervisor/api" from message.go, changes.go and the table of rights. Edit those. -->
 
 clawsupd is spoken to over Unix sockets below ` + "`/run/clawsup`" + `, in JSON-RPC 2.0, one object on a line. The
 package comment of ` + "`supervisor/api`" + ` has the protocol: framing, descriptors, who asks, order, bounds. Parameters are
@@ -260,24 +293,47 @@ func (s *source) reference(t *testing.T) []byte {
 			continue
 		}
 		out.WriteString("\n| key | type | meaning |\n|---|---|---|\n")
-		for _, f := range spec.Fields.List {
+		s.fields(t, &out, name)
+	}
+	return out.Bytes()
+}
+
+// all gives the fields of a struct, those of what it embeds among them.
+func (s *source) all(name string) (list []*ast.Field) {
+	for _, f := range s.types[name].Type.(*ast.StructType).Fields.List {
+		if of, ok := f.Type.(*ast.Ident); ok && f.Names == nil {
+			list = append(list, s.all(qualified(packageOf(name), of.Name))...)
+			continue
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
+// fields writes the keys of a struct.
+func (s *source) fields(t *testing.T, out *bytes.Buffer, name string) {
+	t.Helper()
+	for _, f := range s.all(name) {
+		key, option := "", ""
+		if f.Tag != nil {
 			tag, err := strconv.Unquote(f.Tag.Value)
 			if err != nil {
 				t.Fatal(err)
 			}
-			key, option, _ := strings.Cut(reflect.StructTag(tag).Get("json"), ",")
-			kind := s.kind(f.Type, packageOf(name))
-			if option != "" {
-				kind += ", optional"
-			}
-			doc := strings.TrimSpace(f.Comment.Text())
-			if doc == "" {
-				doc = " "
-			}
-			fmt.Fprintf(&out, "| `%s` | %s | %s |\n", key, kind, escape(doc))
+			key, option, _ = strings.Cut(reflect.StructTag(tag).Get("json"), ",")
+		}
+		kind := s.kind(f.Type, packageOf(name))
+		if option != "" {
+			kind += ", optional"
+		}
+		doc := strings.TrimSpace(f.Comment.Text())
+		if doc == "" {
+			doc = " "
+		}
+		for _, n := range f.Names {
+			fmt.Fprintf(out, "| `%s` | %s | %s |\n", cmp.Or(key, n.Name), kind, escape(doc))
 		}
 	}
-	return out.Bytes()
 }
 
 func cell(there bool, text string) string {
@@ -354,7 +410,7 @@ func (s *source) named(name string) string {
 		return "string"
 	case "bool":
 		return "boolean"
-	case "int", "int64", "uint32", "uint64":
+	case "int", "int64", "uint8", "uint16", "uint32", "uint64":
 		return "integer"
 	case "time.Time":
 		return "time"
@@ -371,6 +427,11 @@ func (s *source) named(name string) string {
 	if values := s.values[name]; values != nil {
 		return `"` + strings.Join(values, `", "`) + `"`
 	}
+	if spec := s.types[name]; spec != nil && !s.says[name] {
+		if of, ok := spec.Type.(*ast.Ident); ok {
+			return s.named(of.Name)
+		}
+	}
 	return "string (" + strings.ToLower(name[strings.Index(name, ".")+1:]) + ")" // a type that writes itself as text
 }
 
@@ -382,7 +443,7 @@ func (s *source) reachable(text string) (all []string) {
 			continue
 		}
 		all = append(all, name)
-		for _, f := range s.types[name].Type.(*ast.StructType).Fields.List {
+		for _, f := range s.all(name) {
 			ast.Inspect(f.Type, func(n ast.Node) bool {
 				switch n := n.(type) {
 				case *ast.SelectorExpr:
