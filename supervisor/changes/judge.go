@@ -179,15 +179,16 @@ var effects = map[changeset.Kind]policy.Effect{
 // deeds are what an entry does, by policy's words.
 func (t *trial) deeds(e *changeset.Entry) []deed {
 	effect, known := effects[e.Kind]
+	took := policy.FSDelete
 	switch {
 	case !known:
-		effect = policy.FSDelete
-	case e.Kind != changeset.Created && t.made.made(e):
-		effect = policy.FSCreate
+		effect = took
+	case e.Kind != changeset.Created && t.made.made(e, t.guard.root):
+		effect, took = policy.FSCreate, policy.FSCreate
 	}
 	list := []deed{{effect, string(e.Path)}}
 	if e.Kind == changeset.Renamed {
-		list = append(list, deed{policy.FSDelete, string(e.From)})
+		list = append(list, deed{took, string(e.From)})
 	}
 	return list
 }

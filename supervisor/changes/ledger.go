@@ -22,31 +22,60 @@ import (
 // ledger is what a session made, or last wrote, as its commits left it: by
 // identity and content. A name says nothing, since others may have put something
 // else there; nor does an inode's number, which the file system gives again.
-type ledger map[node][digestSize]byte
+type ledger map[node]trace
+
+// trace is how a commit left a file.
+type trace struct {
+	digest [digestSize]byte // zero: a directory
+	ctime  int64            // nanoseconds since 1970
+}
 
 // node is a file.
 type node struct{ dev, ino uint64 }
 
 const (
 	ledgerName = "ledger"
-	digestSize = 32 // SHA-256; zero for a directory
-	rowSize    = 16 + digestSize
+	digestSize = 32 // SHA-256
+	rowSize    = 24 + digestSize
 	// mostRows bounds the file. Beyond it the older half is forgotten: then a
 	// person is asked once more.
 	mostRows = 1 << 20
 )
 
-// made says whether what was there before an entry is the session's own.
-func (l ledger) made(e *changeset.Entry) bool {
-	if len(l) == 0 || e.Kind == changeset.Renamed { // what is in the directory may be anybody's
+// made says whether what was there before an entry is the session's own. root
+// is the workspace.
+func (l ledger) made(e *changeset.Entry, root int) bool {
+	if len(l) == 0 {
 		return false
 	}
-	want, ok := l[node{e.Before.Dev, e.Before.Ino}]
+	was, ok := l[node{e.Before.Dev, e.Before.Ino}]
 	if !ok {
 		return false
 	}
 	have, err := digest(e.Before.Type, e.Before.Digest)
-	return err == nil && have == want
+	if err != nil || have != was.digest {
+		return false
+	}
+	return e.Kind != changeset.Renamed || l.madeAll(root, string(e.From))
+}
+
+// madeAll says whether all that is in a directory is the session's own. What it
+// contains isn't read: a file that has the ctime that the commit left is as it
+// was then.
+func (l ledger) madeAll(root int, path string) bool {
+	fd, err := openBeneath(root, path, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return roam(fd, func(_ string, st *unix.Stat_t) error {
+		was, ok := l[node{st.Dev, st.Ino}]
+		directory := st.Mode&unix.S_IFMT == unix.S_IFDIR
+		if !ok || directory != (was.digest == [digestSize]byte{}) || !directory && was.ctime != st.Ctim.Nano() {
+			return errors.New("it is another's")
+		}
+		return nil
+	}) == nil
 }
 
 // digest gives that of a state as bytes.
@@ -91,7 +120,7 @@ func decodeLedger(r io.Reader) (ledger, error) {
 	l := make(ledger, len(text)/rowSize)
 	for ; len(text) >= rowSize; text = text[rowSize:] {
 		n := node{binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[8:])}
-		l[n] = [digestSize]byte(text[16:rowSize])
+		l[n] = trace{[digestSize]byte(text[24:rowSize]), int64(binary.LittleEndian.Uint64(text[16:]))}
 	}
 	return l, nil
 }
@@ -99,7 +128,7 @@ func decodeLedger(r io.Reader) (ledger, error) {
 // row is one file that landed.
 type row struct {
 	node
-	digest [digestSize]byte
+	trace
 }
 
 func encodeRows(rows []row) []byte {
@@ -107,6 +136,7 @@ func encodeRows(rows []row) []byte {
 	for _, r := range rows {
 		text = binary.LittleEndian.AppendUint64(text, r.dev)
 		text = binary.LittleEndian.AppendUint64(text, r.ino)
+		text = binary.LittleEndian.AppendUint64(text, uint64(r.ctime))
 		text = append(text, r.digest[:]...)
 	}
 	return text
@@ -179,7 +209,7 @@ func (p *piece) learn() error {
 		if err != nil {
 			return err
 		}
-		rows = append(rows, row{node{l.Identity.Dev, l.Identity.Ino}, sum})
+		rows = append(rows, row{node{l.Identity.Dev, l.Identity.Ino}, trace{sum, l.Identity.Ctime}})
 	}
 	return p.store.note(context.Background(), p.Session, rows)
 }

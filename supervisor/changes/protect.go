@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/supervisor/changeset"
-	"github.com/clawsup/clawsup/supervisor/tree"
+	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 // guard tells what is protected, of one change set in its workspace.
@@ -206,54 +206,24 @@ func (g *guard) entry(e *changeset.Entry) string {
 	return g.moved(string(e.From), string(e.Path))
 }
 
-// Bounds of what is looked at in a directory that was moved. A larger one is
-// protected as a whole.
-const (
-	mostMoved = 20_000 // names
-	deepMoved = 64     // directories in one another
-)
-
-var errFound = errors.New("found")
-
 // moved looks at all that is in a directory of the workspace which is to be
-// moved.
+// moved. Of one that is too large nobody knows, so it is protected.
 func (g *guard) moved(from, to string) (why string) {
 	fd, err := openBeneath(g.root, from, unix.O_PATH|unix.O_DIRECTORY)
-	if err != nil {
-		return fmt.Sprintf("what is in the directory can't be looked at (%v)", err)
-	}
-	defer unix.Close(fd)
-	left := mostMoved
-	var look func(fd int, from, to string, depth int) error
-	look = func(fd int, from, to string, depth int) error {
-		return tree.Each(fd, func(name string) error {
-			if left--; left < 0 || depth > deepMoved {
-				why = fmt.Sprintf("the directory holds more than is looked at (%d names, %d levels)", mostMoved, deepMoved)
+	if err == nil {
+		defer unix.Close(fd)
+		err = roam(fd, func(below string, st *unix.Stat_t) error {
+			directory := st.Mode&unix.S_IFMT == unix.S_IFDIR
+			if why = cmp.Or(g.why(to+below, directory), g.why(from+below, directory)); why != "" {
 				return errFound
 			}
-			var st unix.Stat_t
-			if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-				return err
-			}
-			directory := st.Mode&unix.S_IFMT == unix.S_IFDIR
-			for _, path := range []string{to + "/" + name, from + "/" + name} {
-				if why = g.why(path, directory); why != "" {
-					return errFound
-				}
-			}
-			if !directory {
-				return nil
-			}
-			child, err := unix.Openat2(fd, name, tree.Beneath(unix.O_PATH|unix.O_DIRECTORY))
-			if err != nil {
-				return err
-			}
-			defer unix.Close(child)
-			return look(child, from+"/"+name, to+"/"+name, depth+1)
+			return nil
 		})
 	}
-	if err := look(fd, from, to, 0); err != nil && why == "" {
-		return fmt.Sprintf("what is in the directory can't be looked at (%v)", err)
+	if err != nil && why == "" {
+		return fmt.Sprintf("not all that is in the directory can be looked at (%s)", visible.Line(clip(err.Error())))
 	}
 	return why
 }
+
+var errFound = errors.New("found")
