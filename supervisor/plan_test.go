@@ -255,6 +255,8 @@ func TestPlanPlaces(t *testing.T) {
 		{"ro", nil, "/tmp", 0, false, false},
 		{"ro", w, "/workspace", 1, false, true},
 		{"rw", w, "/workspace", 1, true, true},
+		{"overlay", nil, "/tmp", 0, false, false},
+		{"overlay", w, "/workspace", 1, true, true},
 		{"scratch", nil, "/workspace", 0, false, false},
 	} {
 		in := ingredients(t)
@@ -267,6 +269,9 @@ func TestPlanPlaces(t *testing.T) {
 		if c.binds > 0 && (p.Spec.Binds[0].Writable != c.write || *p.Spec.Binds[0].Owner != w.Owner) {
 			t.Errorf("%s: %+v", c.mode, p.Spec.Binds[0])
 		}
+		if p.Overlay != (c.mode == "overlay" && c.w != nil) {
+			t.Errorf("%s: overlay is %v", c.mode, p.Overlay)
+		}
 		if p.Spec.Layers.Enforce.Has(layer.RootIDMap) != c.idmap {
 			t.Errorf("%s: root.idmap is %v", c.mode, !c.idmap)
 		}
@@ -277,6 +282,10 @@ func TestPlanPlaces(t *testing.T) {
 	}
 	in := ingredients(t)
 	in.Workspace, in.Lower = w, layer.Of(layer.RootIDMap)
+	if _, err := MakePlan(in); err == nil || !strings.Contains(err.Error(), "overlay workspace") {
+		t.Errorf("an overlay without id mapping: %v", err)
+	}
+	in.Profile = profileOf(t, "[workspace]\nmode = 'ro'")
 	if b := makePlan(t, in).Spec.Binds[0]; b.Owner != nil {
 		t.Errorf("root.idmap is lowered and the bind is mapped: %+v", b)
 	}

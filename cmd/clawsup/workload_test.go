@@ -50,33 +50,35 @@ if (!isMainThread) { parentPort.postMessage(1); } else {
 }
 END
 node /tmp/t.js`, "node works, served"},
-		{"c", []string{"gcc", "make"}, "build", `
+		{"c", []string{"gcc", "make"}, "making", `
 printf '#include <stdio.h>\n#include <pthread.h>\nvoid *f(void *x){return x;}\nint main(){pthread_t t;pthread_create(&t,0,f,0);pthread_join(t,0);puts("c works");}\n' > m.c
 printf 'm: m.c\n\tgcc -O1 -pthread -o m m.c\n' > Makefile
 make -s && ./m`, "c works"},
-		{"c++", []string{"g++"}, "build", `
+		{"c++", []string{"g++"}, "making", `
 printf '#include <iostream>\n#include <filesystem>\nint main(){std::cout<<"c++ works "<<std::filesystem::exists("m.cc")<<std::endl;}\n' > m.cc
 g++ -std=c++17 -o mm m.cc && ./mm`, "c++ works 1"},
-		{"go compiler", []string{"/usr/local/go/bin/go"}, "build", `
+		{"go compiler", []string{"/usr/local/go/bin/go"}, "making", `
 export GOCACHE=/tmp/cache GOPATH=/tmp/go GOTOOLCHAIN=local GOPROXY=off CGO_ENABLED=0
 printf 'module g\n' > go.mod && printf 'package main\nfunc main(){ println("go compiles") }\n' > m.go
 /usr/local/go/bin/go run . 2>&1`, "go compiles"},
-		{"go program", []string{"/usr/local/go/bin/go"}, "build", "./go-program", "go works"},
-		{"rust program", nil, "build", "./rust-program", "rust works 5"},
-		{"git", []string{"git"}, "build", `
+		{"go program", []string{"/usr/local/go/bin/go"}, "making", "./go-program", "go works"},
+		{"rust program", nil, "making", "./rust-program", "rust works 5"},
+		{"git", []string{"git"}, "making", `
 git init -q -b main r && cd r && git config user.email a@b && git config user.name n
 for i in 1 2 3; do echo $i > f && git add f && git commit -qm "commit $i"; done
 git gc -q && git checkout -qb side HEAD~1 && echo 4 > g && git add g && git commit -qm side && git merge -q main -m merged && git log --oneline | wc -l && git clone -q . /tmp/clone && git -C /tmp/clone fsck && echo git works`, "git works"},
-		{"tar", []string{"tar", "gzip", "xz"}, "build", `
+		{"tar", []string{"tar", "gzip", "xz"}, "making", `
 mkdir d && seq 1000 > d/a && ln -s a d/l && ln d/a d/h && tar czf t.gz d && tar cJf t.xz d && mkdir o && tar xzf t.gz -C o && tar xJf t.xz -C o && cmp d/a o/d/a && rm -r o && echo tar works`, "tar works"},
 		{"perl", []string{"perl"}, "default", `perl -MPOSIX -MIO::Socket -e 'my $p = open(my $f, "-|", "echo works"); print "perl ", <$f>'`, "perl works"},
-		{"java", []string{"java"}, "build", `
+		{"java", []string{"java"}, "making", `
 printf 'public class M { public static void main(String[] a) throws Exception { Thread t = new Thread(() -> System.out.println("java works")); t.start(); t.join(); } }\n' > M.java
 java -XX:+UseSerialGC M.java`, "java works"},
 		{"shell tools", []string{"awk", "sed", "sort", "find", "jq"}, "default", `
 seq 100 | awk '{s+=$1} END {print s}' | sed s/5050/sum/ | sort && find /usr/share/doc -maxdepth 1 | head -1 >/dev/null && echo '{"a":[1]}' | jq -c .a && date +%Y >/dev/null && mktemp >/dev/null && echo tools work`, "tools work"},
 	}
 	b := newBench(t, "")
+	// Makefiles and repositories are a question in a layer, also new ones.
+	b.profile("making", "extends = \"build\"\n[workspace]\nmode = \"rw\"\n")
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			for _, program := range test.needs {
