@@ -25,8 +25,10 @@ Lists the tickets that wait for an answer, the oldest first. Answer one by
 
   --watch     a desk on the whole terminal, where one key answers: a allows
               once, g grants for a time, d denies, c changes, w watches what the
-              call writes (and k there stops it), ? explains. A key counts only
-              for a ticket that was read to its end and stood still
+              call writes (and k there stops it), ? explains. Of what a call did
+              to files enter goes into it: there enter shows how a file differs,
+              space refuses a path, and a keeps the others. A key counts only for
+              a ticket that was read to its end and stood still
   --all       also those that are answered or over
   --no-color  no colours; so does the variable NO_COLOR
   --json      a list of objects; with --watch one object a line, for each
@@ -197,7 +199,11 @@ func (p *program) approvalShow(f *approvalFlags, words []string) error {
 	case f.json:
 		return p.printJSON(t)
 	}
-	for _, l := range desk.Text(&t, terminalWidth(p.stdout)-1, time.Now()) {
+	of, err := p.changesOf(&t)
+	if err != nil && t.State == approval.Pending { // of one that is over it may be gone
+		return err
+	}
+	for _, l := range ticketText(&t, of, terminalWidth(p.stdout)-1) {
 		if _, err := fmt.Fprintln(p.stdout, l); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 
 const approveUsage = `usage: clawsup approve [flags] TICKET
        clawsup approve --change [--workspace W] TICKET -- ARG...
+       clawsup approve --refuse PATH [--refuse PATH]... TICKET
 
 Shows the whole ticket and asks for the word yes on the terminal. TICKET is its
 id, or a beginning of it that no other has.
@@ -34,6 +35,8 @@ id, or a beginning of it that no other has.
                   skill: as its script and arguments). The new ticket is shown,
                   and asked about in its turn
   --workspace W   of a change: another workspace
+  --refuse PATH   of a ticket about what a call did to files: keep all but this,
+                  and all that is beneath it; see 'clawsup help changes'
   --yes           don't ask; takes --revision too
   --revision N    the revision of the ticket that you have read; if it has
                   another by now, nothing is answered
@@ -67,6 +70,7 @@ type approveFlags struct {
 	forTime   string
 	change    bool
 	workspace *raw.String
+	refuse    []string
 	yes, json bool
 	revision  int
 }
@@ -81,6 +85,7 @@ func executeApprove(p *program, args []string) int {
 	s.BoolVar(&f.answer.Exact, "exact", false, "")
 	s.BoolVar(&f.change, "change", false, "")
 	s.Func("workspace", "", func(v string) error { w := raw.String(v); f.workspace = &w; return nil })
+	s.Func("refuse", "", func(v string) error { f.refuse = append(f.refuse, v); return nil })
 	s.BoolVar(&f.yes, "yes", false, "")
 	s.IntVar(&f.revision, "revision", 0, "")
 	s.BoolVar(&f.json, "json", false, "")
@@ -112,6 +117,8 @@ func (f *approveFlags) check(words, rest []string) error {
 		return usagef("--change makes a new ticket; answer that one with --for and the like")
 	case f.change && len(rest) == 0 && f.workspace == nil:
 		return usagef("say what to change: the command after --, or --workspace")
+	case f.refuse != nil && (f.change || f.forTime != ""):
+		return usagef("--refuse is for a plain yes to what a call did to files")
 	case f.forTime == "" && bounds:
 		return usagef("--uses, --wide and --exact bound a grant; say for how long: --for 1h")
 	case a.Uses < 0:
@@ -158,6 +165,13 @@ func (p *program) approve(f *approveFlags, id string) error {
 		return err
 	}
 	f.answer.Ticket, f.answer.Revision = t.ID, t.Revision
+	of, err := p.changesOf(&t)
+	if err != nil {
+		return err
+	}
+	if err := f.refusals(&t, of); err != nil {
+		return err
+	}
 	if f.yes {
 		f.answer.Revision = f.revision
 		return p.answer(f)
@@ -166,10 +180,40 @@ func (p *program) approve(f *approveFlags, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := confirm(&t, question); err != nil {
+	if err := confirm(&t, of, question); err != nil {
 		return err
 	}
 	return p.answer(f)
+}
+
+// changesOf gives what a ticket's call did to files: nil where it is not about
+// that.
+func (p *program) changesOf(t *approval.Ticket) (*api.ChangesEntries, error) {
+	if t.Changes == "" {
+		return nil, nil
+	}
+	c, entries, err := daemonChanges{p}.entries(t.Changes)
+	if err == nil && !desk.About(t, &c) {
+		err = fmt.Errorf("change set %s is another than ticket %s is about", c.ID, t.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &api.ChangesEntries{Change: c, Entries: entries, Total: len(entries)}, nil
+}
+
+// refusals finds what is refused by name, before there is a question.
+func (f *approveFlags) refusals(t *approval.Ticket, of *api.ChangesEntries) (err error) {
+	switch {
+	case of == nil && f.refuse != nil:
+		return fmt.Errorf("ticket %s is about a call that has not run, and has no paths that could be refused", t.ID)
+	case of == nil:
+		return nil
+	case f.answer.Verdict == approval.Change:
+		return fmt.Errorf("ticket %s is about what a call did: refuse single paths with --refuse, or deny it", t.ID)
+	}
+	f.answer.Refuse, err = pathsOf(&of.Change, of.Entries, f.refuse)
+	return err
 }
 
 // grantable refuses, before there is a question, a grant that is too long for
@@ -236,7 +280,18 @@ func (f *approveFlags) question(t *approval.Ticket) (string, error) {
 		}
 		return text, nil
 	}
-	return once, nil
+	if t.Changes == "" {
+		return once, nil
+	}
+	text := "keep these changes"
+	for i, path := range a.Refuse {
+		sep := ", "
+		if i == 0 {
+			sep = ", all but "
+		}
+		text += sep + visible.Quote(string(path))
+	}
+	return text, nil
 }
 
 // once is what yes to a ticket means by itself.
@@ -259,7 +314,7 @@ func (p *program) answer(f *approveFlags) error {
 		return p.line("its place takes ticket %s, which waits for an answer of its own", r.Next.ID)
 	}
 	next := &approveFlags{answer: approval.Answer{Ticket: r.Next.ID, Revision: r.Next.Revision, Verdict: approval.Allow}}
-	if err := confirm(r.Next, once); err != nil {
+	if err := confirm(r.Next, nil, once); err != nil {
 		return fmt.Errorf("%w; ticket %s still waits", err, r.Next.ID)
 	}
 	return p.answer(next)

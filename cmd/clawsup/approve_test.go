@@ -317,3 +317,83 @@ func (b *bench) detached(args ...string) said {
 	c.Stdin = null
 	return b.finish(c)
 }
+
+// TestApproveChanges: what a call did is shown with its ticket, and single paths
+// of it can be refused.
+func TestApproveChanges(t *testing.T) {
+	for _, c := range []struct {
+		name, args, typed string
+		status            int
+		refuse            string // as JSON; empty: nothing was answered
+		says              string
+	}{
+		{"all", "approve ABCD", "yes\n", 0, "null", "to keep these changes. "},
+		{"all but", `approve --refuse c.txt --refuse "b\xff\x1b[2J" ABCD`, "yes\n", 0, `["c.txt",{"base64":"Yv8bWzJK"}]`, `to keep these changes, all but "c.txt", "b\xff\x1b[2J". `},
+		{"not yes", "approve --refuse c.txt ABCD", "no\n", 1, "", "the answer was not yes"},
+	} {
+		sets := newChangeBook()
+		b := &book{ticket: testTicket()}
+		b.ticket.Changes, b.ticket.Facts = sets.change.ID, []approval.Fact{{Name: "changes", Value: "3", Digest: sets.change.Digest}}
+		table := b.table()
+		for method, handler := range sets.table() {
+			table[method] = handler
+		}
+		f := newFake(t, table)
+		screen, tty := terminal(t)
+		cmd := f.on(tty, strings.Fields(c.args)...)
+		seen := until(t, screen, "Anything else changes nothing: ")
+		for _, text := range []string{"deleted: 1 path", `"b\xff\x1b[2J"`, "3-1003  a/  1000 files", "1003 paths: 1 deleted"} {
+			if !strings.Contains(seen, text) {
+				t.Errorf("%s: no %q: %s", c.name, text, seen)
+			}
+		}
+		if _, err := io.WriteString(screen, c.typed); err != nil {
+			t.Fatal(err)
+		}
+		seen += rest(screen)
+		f.wait(cmd)
+		refuse := ""
+		if len(b.given) == 1 && b.given[0].Verdict == approval.Allow {
+			text, err := json.Marshal(b.given[0].Refuse)
+			if err != nil {
+				t.Fatal(err)
+			}
+			refuse = string(text)
+		}
+		if status(cmd) != c.status || refuse != c.refuse || !strings.Contains(seen, c.says) {
+			t.Errorf("%s: %d, %s: %s", c.name, status(cmd), refuse, seen)
+		}
+	}
+
+	sets := newChangeBook()
+	b := &book{ticket: testTicket()}
+	b.ticket.Changes = sets.change.ID
+	table := b.table()
+	for method, handler := range sets.table() {
+		table[method] = handler
+	}
+	f := newFake(t, table)
+	for args, says := range map[string]string{
+		"approve --yes --revision 2 --refuse nothing ABCD": "it has no path nothing",
+		"approve --change ABCD -- ls":                      "refuse single paths with --refuse, or deny it",
+		"approve --for 1h ABCD":                            "nobody knows what the next will do",
+	} {
+		if got := f.run("", strings.Fields(args)...); got.status != 1 || !strings.Contains(got.err, says) {
+			t.Errorf("%s: %+v", args, got)
+		}
+	}
+	if got := f.run("", "approval", "show", "ABCD"); got.status != 0 || !strings.Contains(got.out, "modified: 1 path") {
+		t.Errorf("%+v", got)
+	}
+	if got := f.run("", "approve", "--yes", "--revision", "2", "--refuse", "a", "ABCD"); got.status != 0 || len(b.given) != 1 || len(b.given[0].Refuse) != 1 || b.given[0].Refuse[0] != "a" {
+		t.Errorf("%+v %+v", got, b.given)
+	}
+	b.ticket.Facts = []approval.Fact{{Name: "changes", Value: "3", Digest: "sha256:other"}}
+	if got := f.run("", "approve", "--yes", "--revision", "2", "ABCD"); got.status != 1 || !strings.Contains(got.err, "is another than ticket ABCD1234 is about") {
+		t.Errorf("%+v", got)
+	}
+	b.ticket.Changes = ""
+	if got := f.run("", "approve", "--yes", "--revision", "2", "--refuse", "a", "ABCD"); got.status != 1 || !strings.Contains(got.err, "has no paths that could be refused") {
+		t.Errorf("%+v", got)
+	}
+}

@@ -129,7 +129,7 @@ func (t *changesTalk) show(lines []summary.Line) error {
 	for _, r := range summary.Rows(lines, t.width) {
 		text := r.Text
 		if r.First && r.Sort == summary.Item && summary.Covers(t.refused, lines[r.Line].Path) && t.refused != nil {
-			text = "x" + text[1:]
+			text = " x" + text[2:]
 		}
 		rows = append(rows, text)
 	}

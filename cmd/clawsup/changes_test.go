@@ -111,14 +111,14 @@ func TestChangesListAndShow(t *testing.T) {
 	got = f.run("", "changes", "show", "c-012")
 	want := `
 deleted: 1 path
-       1  "b\xff\x1b[2J"  1000B
+        1  "b\xff\x1b[2J"  1000B
 
 modified: 1 path
-       2  c.txt  1000B as before
-          ! CONFLICT: changed in the workspace meanwhile
+        2  c.txt  1000B as before
+           ! CONFLICT: changed in the workspace meanwhile
 
 created: 1001 paths
-  3-1003  a/  1000 files, 976.6K in all
+   3-1003  a/  1000 files, 976.6K in all
 
 1003 paths: 1 deleted, 1 modified, 1001 created; 1 in conflict; 977.5K new, 1000B gone
 

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/cmd/clawsup/internal/desk"
+	"github.com/clawsup/clawsup/cmd/clawsup/internal/summary"
+	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
@@ -23,15 +25,16 @@ import (
 // that can't be read whole can't be answered.
 const maxQuestion = 16 << 10
 
-// confirm shows a ticket on the controlling terminal and asks for the word
-// yes, typed after it was shown. Its nil means yes.
-func confirm(t *approval.Ticket, question string) error {
+// confirm shows a ticket, and of what it is about if that isn't nil, on the
+// controlling terminal and asks for the word yes, typed after it was shown. Its
+// nil means yes.
+func confirm(t *approval.Ticket, of *api.ChangesEntries, question string) error {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return fmt.Errorf("there is no terminal to ask on; read 'clawsup approval show %s', then add --yes --revision N", t.ID)
 	}
 	defer tty.Close()
-	text := strings.Join(desk.Text(t, terminalWidth(tty)-1, time.Now()), "\n") + "\n"
+	text := strings.Join(ticketText(t, of, terminalWidth(tty)-1), "\n") + "\n"
 	if len(text) > maxQuestion {
 		return fmt.Errorf("ticket %s has %d bytes, more than the %d that are shown at once: read and answer it in 'clawsup approvals --watch'", t.ID, len(text), maxQuestion)
 	}
@@ -54,6 +57,18 @@ func confirm(t *approval.Ticket, question string) error {
 		return errors.New("the answer was not yes; nothing was answered")
 	}
 	return nil
+}
+
+// ticketText is a ticket, and what changed where it is about that.
+func ticketText(t *approval.Ticket, of *api.ChangesEntries, width int) []string {
+	text := desk.Text(t, width, time.Now())
+	if of == nil {
+		return text
+	}
+	for _, r := range summary.Rows(summary.Of(of.Entries).Folded(), width) {
+		text = append(text, r.Text)
+	}
+	return append(text, visible.Wrap(visible.Line(summary.Total(of.Change.Count)), width)...)
 }
 
 // dropInput throws away what is typed and not read (tcflush(3)).

@@ -151,6 +151,8 @@ func TestMistakes(t *testing.T) {
 		{"approve --for never A", "a time as 30m"},
 		{"approve --yes A", "--yes and --revision N go together"},
 		{"approve --revision 2 A", "--yes and --revision N go together"},
+		{"approve --refuse p --for 1h A", "a plain yes"},
+		{"approve --refuse p --change A -- ls", "a plain yes"},
 		{"deny", "needs a ticket"},
 		{"changes", "list, show, diff, commit or discard"},
 		{"changes comit x", "did you mean commit?"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/raw"
 )
 
 // Daemon is a connection to approval.sock. Calls may be made side by side.
@@ -67,7 +68,8 @@ type (
 	identified api.Identity
 	answered   struct {
 		api.Answered
-		err error
+		err     error
+		refused []raw.String
 	}
 	watchEnded struct {
 		call api.Call

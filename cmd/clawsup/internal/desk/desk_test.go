@@ -18,6 +18,8 @@ import (
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
+	"github.com/clawsup/clawsup/supervisor/changes"
+	"github.com/clawsup/clawsup/supervisor/changeset"
 	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/raw"
 	"github.com/clawsup/clawsup/supervisor/visible"
@@ -30,6 +32,10 @@ type recorder struct {
 	reply   func(approval.Answer) (api.Answered, error)
 	notices chan api.Notification
 	closed  bool
+
+	change  changes.Change
+	entries []changeset.Entry
+	fails   error // what is asked of change sets
 }
 
 func (r *recorder) Call(_ context.Context, method string, params, result any, _ ...*os.File) error {
@@ -42,6 +48,15 @@ func (r *recorder) Call(_ context.Context, method string, params, result any, _ 
 		return err
 	case api.CallStop:
 		r.stopped = append(r.stopped, params.(api.Stop))
+	case api.ChangesShow:
+		p := params.(api.ChangesPart)
+		end := min(p.From+2, len(r.entries))
+		*result.(*api.ChangesEntries) = api.ChangesEntries{Change: r.change, Entries: r.entries[p.From:end], Total: len(r.entries)}
+		return r.fails
+	case api.ChangesDiff:
+		p := params.(api.ChangesPath)
+		*result.(*api.ChangesDifference) = api.ChangesDifference{Lines: []string{"@" + string(p.Path), "-old\x1b[2J", "+" + strings.Repeat("new ", 40)}, Cut: true}
+		return r.fails
 	}
 	return nil
 }
@@ -76,6 +91,13 @@ func newTable(t *testing.T, width, height int, tickets ...approval.Ticket) *tabl
 func (b *table) send(msg tea.Msg) {
 	_, cmd := b.Update(msg)
 	if cmd == nil {
+		return
+	}
+	if b.ticket() != nil && b.fetching[b.ticket().Changes] {
+		if all, is := cmd().(tea.BatchMsg); is {
+			cmd = all[len(all)-1]
+		}
+		b.Update(cmd())
 		return
 	}
 	if _, is := msg.(tea.KeyPressMsg); !is {

@@ -14,41 +14,49 @@ import (
 
 // binding is what a key does at the desk.
 type binding struct {
-	keys []string
-	name string // in the line of keys
-	what string // in the help
-	do   func(m *model) tea.Cmd
+	keys    []string
+	name    string // in the line of keys
+	changes string // the same where a ticket about a change set is selected; empty: it does nothing there
+	what    string // in the help
+	do      func(m *model) tea.Cmd
 }
 
 // bindings is the table of keys, in the order of the help.
 var bindings = []binding{
-	{[]string{"a"}, "a once", "allow the selected ticket, this once", (*model).allow},
-	{[]string{"g"}, "g grant", "allow it and what is like it for a time: asks how long and for what", (*model).grant},
-	{[]string{"d"}, "d deny", "deny it: asks for a reason, which the requester gets", (*model).deny},
-	{[]string{"c"}, "c change", "change the command; the new ticket waits for an answer of its own", (*model).change},
-	{[]string{"w", "enter"}, "w watch", "follow the output of the selected or last allowed call; k there stops it", (*model).follow},
-	{[]string{"space", "pgdown", "f"}, "space more", "go on in the text; a ticket can be answered once it was read to its end", func(m *model) tea.Cmd { return m.scroll(max(1, m.layout().room-1)) }},
-	{[]string{"b", "pgup"}, "", "go back in the text", func(m *model) tea.Cmd { return m.scroll(min(-1, 1-m.layout().room)) }},
-	{[]string{"right", "l"}, "", "one line on in the text", func(m *model) tea.Cmd { return m.scroll(1) }},
-	{[]string{"left", "h"}, "", "one line back in the text", func(m *model) tea.Cmd { return m.scroll(-1) }},
-	{[]string{"down", "j", "tab"}, "", "select the next of the list", func(m *model) tea.Cmd { return m.move(1) }},
-	{[]string{"up", "k", "shift+tab"}, "", "select the one before", func(m *model) tea.Cmd { return m.move(-1) }},
-	{[]string{"?"}, "? help", "this help", func(m *model) tea.Cmd { m.help = true; return nil }},
-	{[]string{"q", "ctrl+c"}, "q quit", "leave; what waits goes on waiting", func(*model) tea.Cmd { return tea.Quit }},
+	{[]string{"a"}, "a once", "a keep", "allow the selected ticket, this once; of a change set: keep what is not refused", (*model).allow},
+	{[]string{"g"}, "g grant", "", "allow it and what is like it for a time: asks how long and for what", (*model).grant},
+	{[]string{"d"}, "d deny", "d deny", "deny it: asks for a reason, which the requester gets", (*model).deny},
+	{[]string{"c"}, "c change", "", "change the command; the new ticket waits for an answer of its own", (*model).change},
+	{[]string{"enter", "e"}, "", "enter changes", "go into what a call changed: there up and down select, enter or d shows how a file differs, space refuses a path, a keeps the others, esc leaves", (*model).enter},
+	{[]string{"w"}, "w watch", "w watch", "follow the output of the selected or last allowed call; k there stops it", (*model).follow},
+	{[]string{"space", "pgdown", "f"}, "space more", "space more", "go on in the text; a ticket can be answered once it was read to its end", func(m *model) tea.Cmd { return m.scroll(max(1, m.layout().room-1)) }},
+	{[]string{"b", "pgup"}, "", "", "go back in the text", func(m *model) tea.Cmd { return m.scroll(min(-1, 1-m.layout().room)) }},
+	{[]string{"right", "l"}, "", "", "one line on in the text", func(m *model) tea.Cmd { return m.scroll(1) }},
+	{[]string{"left", "h"}, "", "", "one line back in the text", func(m *model) tea.Cmd { return m.scroll(-1) }},
+	{[]string{"down", "j", "tab"}, "", "", "select the next of the list", func(m *model) tea.Cmd { return m.move(1) }},
+	{[]string{"up", "k", "shift+tab"}, "", "", "select the one before", func(m *model) tea.Cmd { return m.move(-1) }},
+	{[]string{"?"}, "? help", "? help", "this help", func(m *model) tea.Cmd { m.help = true; return nil }},
+	{[]string{"q", "ctrl+c"}, "q quit", "q quit", "leave; what waits goes on waiting", func(*model) tea.Cmd { return tea.Quit }},
 }
 
 // key takes a key to whatever has the screen.
 func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 	switch {
-	case k.String() == "ctrl+c" && m.form == nil && m.watch == nil:
+	case k.String() == "ctrl+c" && m.form == nil && m.watch == nil && m.diff == nil:
 		return tea.Quit
 	case m.help:
 		m.helpKey(k)
 		return nil
 	case m.form != nil:
 		return m.formKey(k)
+	case m.diff != nil:
+		m.diffKey(k)
+		return nil
 	case m.watch != nil:
 		return m.watchKey(k)
+	case m.inside:
+		m.notice = ""
+		return m.insideKey(k)
 	}
 	for _, b := range bindings {
 		if slices.Contains(b.keys, k.String()) {
@@ -88,12 +96,34 @@ func (m *model) allow() tea.Cmd {
 	if t == nil {
 		return nil
 	}
-	return m.send(approval.Answer{Ticket: t.ID, Revision: t.Revision, Verdict: approval.Allow})
+	a := approval.Answer{Ticket: t.ID, Revision: t.Revision, Verdict: approval.Allow}
+	if c := m.set(t); c != nil {
+		a.Refuse = c.refusals()
+		switch {
+		case c.err != nil:
+			m.refuse("what changed can't be shown, and is not kept unseen: enter tries again, d denies it")
+			return nil
+		case len(c.entries) > 0 && c.stay() == len(c.entries):
+			m.refuse("all of it is refused: esc, then d denies it, with a reason")
+			return nil
+		}
+	}
+	return m.send(a)
 }
 
-func (m *model) grant() tea.Cmd  { return m.open(newGrant) }
-func (m *model) deny() tea.Cmd   { return m.open(newDeny) }
-func (m *model) change() tea.Cmd { return m.open(newChange) }
+func (m *model) grant() tea.Cmd { return m.before(newGrant) }
+func (m *model) deny() tea.Cmd  { return m.open(newDeny) }
+
+func (m *model) change() tea.Cmd { return m.before(newChange) }
+
+// before opens a form that is for calls that have not run.
+func (m *model) before(make func(approval.Ticket) (*form, error)) tea.Cmd {
+	if m.set(m.ticket()) != nil {
+		m.refuse("this call has run: a keeps what it did, enter goes into it, d denies it")
+		return nil
+	}
+	return m.open(make)
+}
 
 // open shows a form for the selected ticket. What it was opened for is what it
 // answers, whatever comes in the meantime.

@@ -51,6 +51,11 @@ type model struct {
 	watch *watch
 	help  bool
 
+	sets     map[string]*changed // of tickets about change sets, by the id of these
+	fetching map[string]bool     // those that are asked for
+	inside   bool                // keys go through the changes of the selected ticket
+	diff     *diff
+
 	helpTop int // first row of the help that is shown
 
 	laid    []line // the text of what is selected
@@ -59,7 +64,8 @@ type model struct {
 
 func newModel(ctx context.Context, dial func(context.Context) (Daemon, error), d Daemon, now func() time.Time) *model {
 	return &model{ctx: ctx, dial: dial, daemon: d, now: now, width: 80, height: 24,
-		parents: map[string]approval.Ticket{}, whole: map[string]bool{}}
+		parents: map[string]approval.Ticket{}, whole: map[string]bool{},
+		sets: map[string]*changed{}, fetching: map[string]bool{}}
 }
 
 // Init is the first thing that is done.
@@ -69,6 +75,9 @@ func (m *model) Init() tea.Cmd { return tea.Batch(m.begin(), second()) }
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	cmd := m.take(msg)
 	m.look()
+	if fetch := m.fetch(); fetch != nil {
+		cmd = tea.Batch(cmd, fetch)
+	}
 	return m, cmd
 }
 
@@ -86,6 +95,8 @@ func (m *model) take(msg tea.Msg) tea.Cmd {
 		m.daemon, m.ready, m.tickets = msg.daemon, false, nil
 		clear(m.whole) // what was read of another daemon's tickets counts for nothing
 		clear(m.parents)
+		clear(m.sets)
+		clear(m.fetching)
 		m.say("connected again")
 		return m.begin()
 	case lost:
@@ -105,6 +116,10 @@ func (m *model) take(msg tea.Msg) tea.Cmd {
 		m.me = api.Identity(msg)
 	case answered:
 		m.answerTold(msg)
+	case changesTold:
+		m.changesCame(msg)
+	case diffTold:
+		m.diffCame(msg)
 	case outputTold:
 		if m.watch != nil && m.watch.call.ID == msg.Call {
 			m.watch.write(msg.Stream, msg.Data)
@@ -132,6 +147,7 @@ func (m *model) take(msg tea.Msg) tea.Cmd {
 func (m *model) disconnected(err error) tea.Cmd {
 	m.hangUp()
 	m.ready, m.busy, m.form, m.tickets, m.calls = false, "", nil, nil, nil
+	m.inside, m.diff = false, nil
 	m.refuse("no connection: %v", err)
 	if m.ctx.Err() != nil {
 		return tea.Quit
@@ -168,6 +184,7 @@ func (m *model) ticketChanged(t approval.Ticket) {
 		})
 	case i >= 0:
 		delete(m.whole, version(&m.tickets[i]))
+		delete(m.sets, t.Changes)
 		m.tickets = slices.Delete(m.tickets, i, i+1)
 		m.gone(&t)
 	}
@@ -211,6 +228,8 @@ func (m *model) answerTold(a answered) {
 		m.selected, m.chosen = a.Next.ID, true
 		m.say("%s is changed into %s: read it, then answer it", t.ID, a.Next.ID)
 		return
+	case t.State == approval.Allowed && t.Changes != "":
+		m.say("%s allowed: %d refused", t.ID, len(a.refused))
 	case t.State == approval.Allowed && len(t.Calls) > 0:
 		m.allowed = t.Calls[0]
 		m.say("%s allowed; w watches its call", t.ID)
@@ -268,14 +287,16 @@ func (m *model) look() {
 	}
 	t := m.ticket()
 	if t == nil {
-		m.still, m.shown = "", ""
+		m.still, m.shown, m.inside, m.diff = "", "", false, nil
 		return
 	}
 	lines, room := m.text(), m.layout().room
 	m.top = max(0, min(m.top, len(lines)-room))
-	if shown := fmt.Sprintf("%s %d %d", t.ID, t.Revision, m.width); shown != m.shown {
+	c := m.set(t)
+	whole := c == nil || c.told // the text
+	if shown := fmt.Sprintf("%s %d %d %v", t.ID, t.Revision, m.width, whole); shown != m.shown {
 		if m.shown != "" && m.still != "" && !sameTicket(m.shown, t) {
-			m.top = 0
+			m.top, m.inside, m.diff = 0, false, nil
 		}
 		m.shown, m.read = shown, 0
 	}
@@ -283,7 +304,7 @@ func (m *model) look() {
 		if m.top <= m.read {
 			m.read = max(m.read, m.top+room)
 		}
-		if m.read >= len(lines) {
+		if m.read >= len(lines) && whole {
 			m.whole[version(t)] = true
 		}
 	}
@@ -293,7 +314,7 @@ func (m *model) look() {
 }
 
 // covered says that something else is shown in place of the ticket's text.
-func (m *model) covered() bool { return m.help || m.watch != nil }
+func (m *model) covered() bool { return m.help || m.watch != nil || m.diff != nil }
 
 func version(t *approval.Ticket) string { return fmt.Sprintf("%s/%d", t.ID, t.Revision) }
 
@@ -331,5 +352,5 @@ func (m *model) answerable() *approval.Ticket {
 func (m *model) send(a approval.Answer) tea.Cmd {
 	m.busy = a.Ticket
 	m.say("answering %s ...", a.Ticket)
-	return ask(m.ctx, m.daemon, api.TicketAnswer, a, func(r api.Answered, err error) tea.Msg { return answered{r, err} })
+	return ask(m.ctx, m.daemon, api.TicketAnswer, a, func(r api.Answered, err error) tea.Msg { return answered{r, err, a.Refuse} })
 }

@@ -22,12 +22,14 @@ const (
 	title        // what it is about
 	warning      // labels, layers that are not enforced
 	theirs       // the requester's words
+	chosen       // under the cursor
 )
 
 // line is a line of text that fits its width.
 type line struct {
-	text string
-	tone tone
+	text  string
+	tone  tone
+	entry int // of a change set: which of its lines, from 1; else 0
 }
 
 // Text is everything there is to know about a ticket, in lines of at most
@@ -60,14 +62,14 @@ func (s *sheet) add(name, value string, tone tone) {
 	}
 	value = visible.Line(value)
 	if s.width < narrow {
-		s.lines = append(s.lines, line{Cut(name, s.width), tone})
+		s.lines = append(s.lines, line{text: Cut(name, s.width), tone: tone})
 		for _, v := range visible.Wrap(value, s.width-2) {
-			s.lines = append(s.lines, line{"  " + v, tone})
+			s.lines = append(s.lines, line{text: "  " + v, tone: tone})
 		}
 		return
 	}
 	for _, v := range visible.Wrap(value, s.width-nameWidth-1) {
-		s.lines = append(s.lines, line{fmt.Sprintf("%-*s %s", nameWidth, name, v), tone})
+		s.lines = append(s.lines, line{text: fmt.Sprintf("%-*s %s", nameWidth, name, v), tone: tone})
 		name = ""
 	}
 }
@@ -78,7 +80,7 @@ func (s *sheet) digest(d string) {
 		return
 	}
 	for _, v := range visible.Wrap(visible.Line(d), s.width-2) {
-		s.lines = append(s.lines, line{"  " + v, faint})
+		s.lines = append(s.lines, line{text: "  " + v, tone: faint})
 	}
 }
 
@@ -153,6 +155,9 @@ var wantings = map[policy.Effect]string{
 
 func wants(t *approval.Ticket) string {
 	text := wantings[t.Effect]
+	if t.Changes != "" {
+		text = "keep what it did to files; the gravest: " + text
+	}
 	if t.Target != "" {
 		text += " " + visible.Text(t.Target)
 	}
@@ -216,6 +221,13 @@ func (s *sheet) quorum(t *approval.Ticket) {
 		if a.Reason != "" {
 			text += ": " + a.Reason
 		}
+		for i, p := range a.Refuse {
+			sep := ", "
+			if i == 0 {
+				sep = "; it refuses "
+			}
+			text += sep + visible.Text(string(p))
+		}
 		s.add("answer", text, plain)
 	}
 }
@@ -237,11 +249,11 @@ func (s *sheet) claim(text string) {
 		return
 	}
 	for _, v := range visible.Wrap("The requester says, in words that nobody has checked:", s.width) {
-		s.lines = append(s.lines, line{v, theirs})
+		s.lines = append(s.lines, line{text: v, tone: theirs})
 	}
 	for row := range strings.SplitSeq(text, "\n") {
 		for _, v := range visible.Wrap(visible.Line(row), s.width-4) {
-			s.lines = append(s.lines, line{"  > " + v, theirs})
+			s.lines = append(s.lines, line{text: "  > " + v, tone: theirs})
 		}
 	}
 }

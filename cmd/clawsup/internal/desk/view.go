@@ -21,6 +21,7 @@ var (
 	styleChosen  = lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Cyan)
 	styleFaint   = lipgloss.NewStyle().Faint(true)
 	styleGood    = lipgloss.NewStyle().Foreground(lipgloss.Green)
+	styleRemoved = lipgloss.NewStyle().Foreground(lipgloss.Red)
 	styleAlarm   = lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Red)
 	styleTitle   = lipgloss.NewStyle().Bold(true)
 	styleWarning = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
@@ -33,6 +34,7 @@ var tones = map[tone]lipgloss.Style{
 	title:   styleTitle,
 	warning: styleWarning,
 	theirs:  styleTheirs,
+	chosen:  styleChosen,
 }
 
 // wide is the width from which on list and text stand side by side.
@@ -82,7 +84,11 @@ func (m *model) layOut(width int) []line {
 		if p, ok := m.parents[t.Parent]; ok {
 			was = &p
 		}
-		return ticketLines(t, was, width, m.now())
+		lines := ticketLines(t, was, width, m.now())
+		if c := m.set(t); c != nil {
+			lines = append(lines, m.changedLines(c, max(width, 30))...)
+		}
+		return lines
 	}
 	for i := range m.calls {
 		if m.calls[i].ID == m.selected {
@@ -95,7 +101,7 @@ func (m *model) layOut(width int) []line {
 	}
 	var lines []line
 	for _, v := range visible.Wrap(text, max(20, width)) {
-		lines = append(lines, line{v, faint})
+		lines = append(lines, line{text: v, tone: faint})
 	}
 	return lines
 }
@@ -129,6 +135,8 @@ func (m *model) screen() string {
 	switch {
 	case m.help:
 		rows = append(rows, m.helpRows()...)
+	case m.diff != nil:
+		rows = append(rows, m.diffRows()...)
 	case m.watch != nil:
 		rows = append(rows, m.watchRows()...)
 	default:
@@ -370,23 +378,39 @@ func (m *model) keysRow() string {
 		if len(m.form.fields) > 1 {
 			names = append(names, "tab next", "arrows choose")
 		}
+	case m.diff != nil:
+		names = []string{"q back", "space more", "up down"}
 	case m.watch != nil:
 		names = []string{"k kill", "q back", "up down"}
+	case m.inside:
+		names = []string{"space refuse", "enter diff", "a keep the others", "esc back", "up down"}
 	default:
+		about := m.set(m.ticket()) != nil
 		for _, b := range bindings {
-			if b.name != "" {
-				names = append(names, b.name)
+			if name := b.name; name != "" {
+				if about {
+					name = b.changes
+				}
+				if name != "" {
+					names = append(names, name)
+				}
 			}
 		}
 	}
 	text := " " + strings.Join(names, "  ")
 	if visible.Columns(text) > m.width && !m.help { // the first letters, and where to read more
 		text = " a g d c w  space more  ? help  q"
-		if m.form != nil {
+		switch {
+		case m.form != nil:
 			text = " " + names[0] + "  esc leaves"
-		}
-		if m.watch != nil {
+		case m.diff != nil:
+			text = " " + names[0]
+		case m.watch != nil:
 			text = " " + names[len(names)-1]
+		case m.inside:
+			text = " space enter a  esc back"
+		case m.set(m.ticket()) != nil:
+			text = " a d enter  space more  ? help  q"
 		}
 	}
 	return styleFaint.Render(Cut(text, m.width))

@@ -30,7 +30,7 @@ type Row struct {
 }
 
 // Rows lays lines out, at least 30 columns wide: under a head for each kind the
-// number, the path and what there is to say, behind two columns that are left
+// number, the path and what there is to say, behind three columns that are left
 // empty. Nothing is cut.
 func Rows(lines []Line, width int) []Row {
 	width = max(width, 30)
@@ -40,7 +40,7 @@ func Rows(lines []Line, width int) []Row {
 		column = max(column, len(lines[i].Number()))
 		paths[lines[i].Kind] += lines[i].Last - lines[i].First + 1
 	}
-	indent := strings.Repeat(" ", 2+column+2)
+	indent := strings.Repeat(" ", 3+column+2)
 	var rows []Row
 	for i := range lines {
 		l := &lines[i]
@@ -54,7 +54,7 @@ func Rows(lines []Line, width int) []Row {
 		for k, part := range visible.Wrap(text, width-len(indent)) {
 			lead := indent
 			if k == 0 {
-				lead = fmt.Sprintf("  %*s  ", column, l.Number())
+				lead = fmt.Sprintf("   %*s  ", column, l.Number())
 			}
 			rows = append(rows, Row{Item, l.Kind, i, k == 0, lead + part})
 		}
