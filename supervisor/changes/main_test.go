@@ -16,8 +16,10 @@ const roleKey = "CLAWSUP_CHANGES_TEST"
 
 // roles are what a child does.
 var roles = map[string]func(args []string) error{
-	"hold": func(args []string) error { return hold(args[0]) },
-	"gate": func(args []string) error { return inside(args[0]) },
+	"hold":   func(args []string) error { return hold(args[0]) },
+	"call":   goTo,
+	"commit": committing,
+	"gate":   func(args []string) error { return inside(args[0]) },
 }
 
 func TestMain(m *testing.M) {
