@@ -126,6 +126,11 @@ const newPattern = "new-*.img"
 // small.
 const formatTries = 8
 
+// tail follows the file system in an image, in bytes, and stays empty. At the
+// end of a block device is where members of disk arrays describe them, and the
+// host's udev looks there: what a call wrote must not be what it finds.
+const tail = 1 << 20
+
 // format makes an empty image in a directory, under a name of its own.
 func format(dir string, size Size) (_ *os.File, err error) {
 	blocks := size.blocks() + mountBlocks
@@ -162,7 +167,7 @@ func (s Size) blocks() int64 { return (s.Bytes + block - 1) / block }
 // fill formats a new image and takes what it has beyond the bounds out of use.
 // It tells how much there is less than they ask for.
 func fill(image *os.File, total, inodes, blocks, files int64) (lacks Size, err error) {
-	if err := image.Truncate(total * block); err != nil {
+	if err := image.Truncate(total*block + tail); err != nil {
 		return Size{}, err
 	}
 	if err := mke2fs(image.Name(), total, inodes); err != nil {

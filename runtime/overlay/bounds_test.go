@@ -3,8 +3,10 @@
 package overlay
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"testing"
@@ -136,6 +138,9 @@ func TestSizeIsChecked(t *testing.T) {
 
 // The largest that there may be can be.
 func TestLargest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, size := range []Size{{maxBytes, 1000}, {1 << 20, maxFiles}} {
 		f, err := format(t.TempDir(), size)
 		if err != nil {
@@ -145,5 +150,28 @@ func TestLargest(t *testing.T) {
 		if err := f.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// The end of a layer's device is out of reach, and empty.
+func TestTail(t *testing.T) {
+	m, w := testMaker(t), workspace(t, openDir(t), ":")
+	l := makeLayer(t, m, Size{Bytes: 1 << 20, Files: 10})
+	inside(t, l, w, "! head -c 10M /dev/zero | tr '\\0' x > full 2>/dev/null")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(l.image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	end, err := f.Seek(-tail, io.SeekEnd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(f)
+	if err != nil || !bytes.Equal(got, make([]byte, tail)) {
+		t.Errorf("after %d bytes of the image there is something: %v", end, err)
 	}
 }

@@ -31,8 +31,10 @@ type Layer struct {
 	size   Size
 	device string // path of its loop device
 
-	mu   sync.Mutex
-	root *os.File // guarded by mu; of the file system, which it keeps mounted; nil: closed
+	mu    sync.Mutex
+	root  *os.File // guarded by mu; of the file system, which it keeps mounted; nil: closed
+	dirty bool     // guarded by mu; it was mounted since the last sync
+	lost  error    // guarded by mu; the kernel tells it but once
 }
 
 // Make makes a layer in the file image, which must not exist.
@@ -193,11 +195,12 @@ func (l *Layer) Upper() (_ *os.File, err error) {
 // sync writes the layer to its image, though the image not to the disk, and
 // tells what failed of all that was written since it was opened (syncfs(2)).
 func (l *Layer) sync() error {
-	if err := unix.Syncfs(int(l.root.Fd())); err != nil {
-		return &Refusal{Err: fmt.Errorf("what was written to the layer is lost: %w", err),
+	if err := unix.Syncfs(int(l.root.Fd())); err != nil && l.lost == nil {
+		l.lost = &Refusal{Err: fmt.Errorf("of what was written to the layer something is lost: %w", err),
 			Do: "look whether the disk below " + filepath.Dir(l.image) + " is full"}
 	}
-	return nil
+	l.dirty = false
+	return l.lost
 }
 
 // Used is what the layer holds at the moment, in whole blocks of 4 KiB.
@@ -257,9 +260,9 @@ func (l *Layer) close(limit time.Duration) error {
 	return syncDir(filepath.Dir(l.image))
 }
 
-// discardSync is how much a layer may hold for Discard to let the kernel write
-// it to the image, which is gone anyhow. To stop it costs an alert in the
-// kernel's log.
+// discardSync is how much a layer may hold, in bytes, for Discard to let the
+// kernel write it to the image, which is gone anyhow. To stop it costs an alert
+// in the kernel's log.
 const discardSync = 16 << 20
 
 // Discard throws the layer and its image away. What is still mounted of it ends
@@ -272,7 +275,7 @@ func (l *Layer) Discard() (err error) {
 		return os.ErrClosed
 	}
 	var errs []error
-	if room, err := free(l.root); err != nil || l.size.Bytes-room.Bytes > discardSync {
+	if room, err := free(l.root); l.dirty && (err != nil || l.size.Bytes-room.Bytes > discardSync) {
 		errs = append(errs, shutdown(l.root))
 	}
 	errs = append(errs, l.root.Close(), os.Remove(l.image))

@@ -59,6 +59,7 @@ func (l *Layer) Mount(lower int, owner, tool rootfs.Owner) (tree int, err error)
 	if err := l.renewWork(lower); err != nil {
 		return -1, err
 	}
+	l.dirty = true
 	err = onOwnThread(func() (err error) {
 		tree, err = l.mount(lower, space)
 		return err
