@@ -125,7 +125,7 @@ func compareText(a *difference.Answer, before, after difference.Content) {
 			removed++
 		}
 	}
-	a.Add(fmt.Sprintf("@%d lines added, %d removed", added, removed))
+	a.Add(fmt.Sprintf("@lines: %d added, %d removed", added, removed))
 	twins := pair(lines)
 	for i, l := range lines {
 		var shown []string

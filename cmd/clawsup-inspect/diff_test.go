@@ -26,25 +26,25 @@ func TestCompare(t *testing.T) {
 		before, after difference.Content
 		want          []string
 	}{
-		{"a line", content("a\nb\nc\n"), content("a\nB\nc\n"), []string{"@1 lines added, 1 removed", "@@ -1,3 +1,3 @@", " a", "-b", "+B", " c"}},
-		{"created", none, content("a\n"), []string{"@1 lines added, 0 removed", "@@ -0,0 +1,1 @@", "+a"}},
-		{"deleted", content("a\n"), none, []string{"@0 lines added, 1 removed", "@@ -1,1 +0,0 @@", "-a"}},
+		{"a line", content("a\nb\nc\n"), content("a\nB\nc\n"), []string{"@lines: 1 added, 1 removed", "@@ -1,3 +1,3 @@", " a", "-b", "+B", " c"}},
+		{"created", none, content("a\n"), []string{"@lines: 1 added, 0 removed", "@@ -0,0 +1,1 @@", "+a"}},
+		{"deleted", content("a\n"), none, []string{"@lines: 0 added, 1 removed", "@@ -1,1 +0,0 @@", "-a"}},
 		{"created empty", none, content(""), []string{"@it is empty"}},
 		{"the same", content("a"), content("a"), []string{"@the content is the same"}},
-		{"no line feed", content("a"), content("a\n"), []string{"@1 lines added, 1 removed", "@@ -1,1 +1,1 @@", "-a", "@the line above has no line feed at its end", "+a"}},
+		{"no line feed", content("a"), content("a\n"), []string{"@lines: 1 added, 1 removed", "@@ -1,1 +1,1 @@", "-a", "@the line above has no line feed at its end", "+a"}},
 		{"context of three", content("1\n2\n3\n4\n5\n6\n7\n8\n9\n"), content("1\n2\n3\n4\nfive\n6\n7\n8\n9\n"),
-			[]string{"@1 lines added, 1 removed", "@@ -2,7 +2,7 @@", " 2", " 3", " 4", "-5", "+five", " 6", " 7", " 8"}},
+			[]string{"@lines: 1 added, 1 removed", "@@ -2,7 +2,7 @@", " 2", " 3", " 4", "-5", "+five", " 6", " 7", " 8"}},
 		{"carriage returns", content("a\r\nb\r\n"), content("a\r\nc\r\n"),
-			[]string{"@all lines end in a carriage return and a line feed", "@1 lines added, 1 removed", "@@ -1,2 +1,2 @@", " a", "-b", "+c"}},
-		{"a carriage return more", content("a\n"), content("a\r\n"), []string{"@1 lines added, 1 removed", "@@ -1,1 +1,1 @@", "-a", "+a␍"}},
+			[]string{"@all lines end in a carriage return and a line feed", "@lines: 1 added, 1 removed", "@@ -1,2 +1,2 @@", " a", "-b", "+c"}},
+		{"a carriage return more", content("a\n"), content("a\r\n"), []string{"@lines: 1 added, 1 removed", "@@ -1,1 +1,1 @@", "-a", "+a␍"}},
 		{"a lone carriage return", content("a\r\n"), content("b\ra\r\n"), []string{"@all lines end in a carriage return and a line feed",
-			"@1 lines added, 1 removed", "@@ -1,1 +1,1 @@", "-a", `+b\ra`, `@the line above has escapes, and a \ of its own is \\`}},
-		{"blanks", content("a\n\tb\n"), content("a \n    b·\n"), []string{"@2 lines added, 2 removed", "@@ -1,2 +1,2 @@", "-a", "-→   b", "+a·", `+    b\u00b7`, `@the line above has escapes, and a \ of its own is \\`}},
-		{"what stands for others", content(""), content("→␍\n"), []string{"@1 lines added, 0 removed", "@@ -0,0 +1,1 @@", `+\u2192\u240d`, `@the line above has escapes, and a \ of its own is \\`}},
-		{"an escape of its own", content(""), content("\\u202e\n\\\u202e\n"), []string{"@2 lines added, 0 removed", "@@ -0,0 +1,2 @@", `+\u202e`, `+\\\u202e`, `@the line above has escapes, and a \ of its own is \\`}},
-		{"a terminal's orders", content(""), content("\x1b[2J\x1b]0;x\a\n"), []string{"@1 lines added, 0 removed", "@@ -0,0 +1,1 @@", `+\x1b[2J\x1b]0;x\a`, `@the line above has escapes, and a \ of its own is \\`}},
+			"@lines: 1 added, 1 removed", "@@ -1,1 +1,1 @@", "-a", `+b\ra`, `@the line above has escapes, and a \ of its own is \\`}},
+		{"blanks", content("a\n\tb\n"), content("a \n    b·\n"), []string{"@lines: 2 added, 2 removed", "@@ -1,2 +1,2 @@", "-a", "-→   b", "+a·", `+    b\u00b7`, `@the line above has escapes, and a \ of its own is \\`}},
+		{"what stands for others", content(""), content("→␍\n"), []string{"@lines: 1 added, 0 removed", "@@ -0,0 +1,1 @@", `+\u2192\u240d`, `@the line above has escapes, and a \ of its own is \\`}},
+		{"an escape of its own", content(""), content("\\u202e\n\\\u202e\n"), []string{"@lines: 2 added, 0 removed", "@@ -0,0 +1,2 @@", `+\u202e`, `+\\\u202e`, `@the line above has escapes, and a \ of its own is \\`}},
+		{"a terminal's orders", content(""), content("\x1b[2J\x1b]0;x\a\n"), []string{"@lines: 1 added, 0 removed", "@@ -0,0 +1,1 @@", `+\x1b[2J\x1b]0;x\a`, `@the line above has escapes, and a \ of its own is \\`}},
 		{"lines that look like ours", content(""), content("@@ -1 +1 @@\n-x\n\\ No newline at end of file\n"),
-			[]string{"@3 lines added, 0 removed", "@@ -0,0 +1,3 @@", "+@@ -1 +1 @@", "+-x", `+\ No newline at end of file`}},
+			[]string{"@lines: 3 added, 0 removed", "@@ -0,0 +1,3 @@", "+@@ -1 +1 @@", "+-x", `+\ No newline at end of file`}},
 		{"data", content("\x7fELF\x02\x01\x01\x00\x00"), content("\x89PNG\r\n\x1a\n\x00"), []string{"-application/x-elf, 9 bytes", "+image/png, 9 bytes", "@they are the same up to byte 0"}},
 		{"NUL", content("abc\x00"), content("abd"), []string{"-data of no known kind, 4 bytes", "+text/plain, text, 3 bytes", "@they are the same up to byte 2"}},
 		{"no UTF-8", none, content("\xff\xfe\xfd"), []string{"+text/plain, 3 bytes"}},
@@ -182,8 +182,8 @@ func FuzzCompare(f *testing.F) {
 			case '-':
 				removed++
 			}
-			if strings.Contains(l, " lines added, ") && l[0] == '@' && saidAdded+saidRemoved == 0 {
-				fmt.Sscanf(l, "@%d lines added, %d removed", &saidAdded, &saidRemoved)
+			if strings.HasPrefix(l, "@lines: ") && saidAdded+saidRemoved == 0 {
+				fmt.Sscanf(l, "@lines: %d added, %d removed", &saidAdded, &saidRemoved)
 			}
 		}
 		if added != saidAdded || removed != saidRemoved || added+removed == 0 {

@@ -11,6 +11,9 @@ import (
 	"github.com/clawsup/clawsup/cmd/clawsup/internal/summary"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/changes"
+	"github.com/clawsup/clawsup/supervisor/changeset"
+	"github.com/clawsup/clawsup/supervisor/commit"
+	"github.com/clawsup/clawsup/supervisor/raw"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -29,6 +32,7 @@ func (p *program) changesShow(f *changesFlags, words []string) error {
 		if f.all {
 			lines = s.All()
 		}
+		noteRefused(lines, s, c.Report)
 		if err := writeSummary(p.stdout, &c, lines, terminalWidth(p.stdout)-1); err != nil {
 			return err
 		}
@@ -39,6 +43,37 @@ func (p *program) changesShow(f *changesFlags, words []string) error {
 		}
 		return p.nextSteps(&c)
 	})
+}
+
+// noteRefused notes with lines what of them a commit left as it was.
+func noteRefused(lines []summary.Line, s *summary.Summary, r *commit.Report) {
+	if r == nil || len(r.Refused) == 0 {
+		return
+	}
+	type entry struct {
+		path raw.String
+		kind changeset.Kind
+	}
+	refused := map[entry]bool{}
+	for _, l := range r.Refused {
+		refused[entry{l.Path, l.Kind}] = true
+	}
+	for i := range lines {
+		l := &lines[i]
+		n := 0
+		for k := l.First; k <= l.Last; k++ {
+			if e := s.Entry(k); refused[entry{e.Path, e.Kind}] {
+				n++
+			}
+		}
+		switch {
+		case n == 0:
+		case n == l.Last-l.First+1:
+			l.Notes = append(l.Notes, "refused: the workspace has what it had")
+		default:
+			l.Notes = append(l.Notes, fmt.Sprintf("%d of them refused: the workspace has what it had", n))
+		}
+	}
 }
 
 // writeChange says what is known of a change set besides its paths.

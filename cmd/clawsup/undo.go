@@ -5,6 +5,7 @@ package main
 import (
 	"github.com/clawsup/clawsup/cmd/clawsup/internal/summary"
 	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 const undoUsage = `usage: clawsup undo [--dry-run] [--json] CHANGE [PATH...]
@@ -69,6 +70,9 @@ func (p *program) undo(id string, typed []string, dry, asJSON bool) error {
 		// It is discarded by now, and can still be looked at.
 		c, entries, err := source.entries(c.ID)
 		if err != nil {
+			return err
+		}
+		if err := p.line("nothing is done; 'clawsup undo' would do this to %s:", visible.Text(string(c.Workspace))); err != nil {
 			return err
 		}
 		return writeSummary(p.stdout, &c, summary.Of(entries).Folded(), terminalWidth(p.stdout)-1)

@@ -108,8 +108,8 @@ func TestDifference(t *testing.T) {
 		before, after string
 		want          []string
 	}{
-		"text":    {"a\n", "b\n\x1b", []string{"@2 lines added, 1 removed", "@@ -1,1 +1,2 @@", "-a", "+b", `+\x1b`, `@the line above has escapes, and a \ of its own is \\`, "@the line above has no line feed at its end"}},
-		"created": {"none", "a\n", []string{"@1 lines added, 0 removed", "@@ -0,0 +1,1 @@", "+a"}},
+		"text":    {"a\n", "b\n\x1b", []string{"@lines: 2 added, 1 removed", "@@ -1,1 +1,2 @@", "-a", "+b", `+\x1b`, `@the line above has escapes, and a \ of its own is \\`, "@the line above has no line feed at its end"}},
+		"created": {"none", "a\n", []string{"@lines: 1 added, 0 removed", "@@ -0,0 +1,1 @@", "+a"}},
 		"data":    {"\x7fELF\x02\x01\x01\x00", "none", []string{"-application/x-elf, 8 bytes"}},
 		"neither": {"none", "none", nil},
 	} {
