@@ -5,6 +5,7 @@ package supervisor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -24,15 +25,16 @@ func (s *Supervisor) Changes(ctx context.Context) (*changes.Store, error) {
 	if s.changes != nil {
 		return s.changes, nil
 	}
+	maker := overlay.New(s.host.Stage(), s.Config.Init, "")
 	store, err := changes.Open(ctx, changes.Options{
 		Dir: filepath.Join(s.Config.StateDir, "changes"), Locks: filepath.Join(s.Config.RunDir, "trees"),
-		Maker:  overlay.Maker{Stage: s.host.Stage(), Program: s.Config.Init},
+		Maker:  *maker,
 		Bounds: func() changes.Bounds { return s.bounds.Load().Bounds() },
 	})
 	if err != nil {
-		return nil, fmt.Errorf("change sets: %w", err)
+		return nil, errors.Join(fmt.Errorf("change sets: %w", err), maker.Close())
 	}
-	s.changes = store
+	s.changes, s.layers = store, maker
 	return store, nil
 }
 

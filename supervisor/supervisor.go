@@ -17,6 +17,7 @@ import (
 
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/runtime/overlay"
 	"github.com/clawsup/clawsup/runtime/seccomp"
 	"github.com/clawsup/clawsup/skills"
 	"github.com/clawsup/clawsup/supervisor/changes"
@@ -31,6 +32,7 @@ type Supervisor struct {
 
 	filters sync.Map       // compiled ones, by their groups' names
 	changes *changes.Store // see Changes
+	layers  *overlay.Maker // of changes
 	opening sync.Mutex     // of changes
 	bounds  atomic.Pointer[ChangesConfig]
 	boxes   *Boxes         // nil: none wait
@@ -112,7 +114,7 @@ func (s *Supervisor) Close() error {
 		err = s.boxes.Close()
 	}
 	if s.changes != nil {
-		err = errors.Join(err, s.changes.Close())
+		err = errors.Join(err, s.changes.Close(), s.layers.Close())
 	}
 	if flock(s.share, unix.LOCK_EX|unix.LOCK_NB) == nil {
 		err = errors.Join(err, s.host.Close())

@@ -175,5 +175,6 @@ func tryBox(ctx context.Context, config supervisor.Config) (result runtime.Resul
 		defer pipes[i][0].Close()
 		defer pipes[i][1].Close()
 	}
-	return s.Run(ctx, plan, runtime.Stdio{In: pipes[0][0], Out: pipes[1][1], Err: pipes[2][1]}, nil, nil)
+	ran, err := s.Run(ctx, plan, supervisor.Running{Streams: runtime.Stdio{In: pipes[0][0], Out: pipes[1][1], Err: pipes[2][1]}})
+	return ran.Result, err
 }
