@@ -15,8 +15,8 @@
 //
 // What a relay can't write any more, the tool is told by the kernel: its next
 // write fails. Close tells it too, as a *LostError, unless it is only that the
-// reader went away. A relay of standard input may outlive Close in a read that
-// nobody can end; it holds nothing of the box then.
+// reader went away. A relay of standard input takes nothing any more when Close
+// has returned: what is typed then is for who asks next.
 package stdio
 
 import (
@@ -39,6 +39,8 @@ type Set struct {
 	Streams runtime.Stdio
 	ours    []*os.File     // the box's ends of our pipes
 	output  sync.WaitGroup // relays of stdout and stderr
+	input   sync.WaitGroup // that of stdin
+	over    *os.File       // closed when the relay of stdin is to end; nil without one
 
 	mu   sync.Mutex
 	lost *LostError // mu; the first
@@ -92,12 +94,42 @@ func (s *Set) source(in *os.File) (*os.File, error) {
 		// A background job that read its terminal would be stopped.
 		return r, w.Close()
 	}
-	go func() {
+	waits, over, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("pipe for standard input: %w", err), w.Close())
+	}
+	s.over = over
+	s.input.Go(func() {
 		// An error ends the tool's input, as the end does.
-		_, _ = io.Copy(w, onlyReader{in})
+		_, _ = io.Copy(w, untilOver{in, waits})
 		_ = w.Close()
-	}()
+		_ = waits.Close()
+	})
 	return r, nil
+}
+
+// untilOver reads in, as long as nobody has closed the other end of over. It
+// begins no read that would wait (poll(2)).
+type untilOver struct{ in, over *os.File }
+
+func (u untilOver) Read(b []byte) (int, error) {
+	ended := false
+	err := onDescriptor(u.in, func(in int) {
+		_ = onDescriptor(u.over, func(over int) {
+			list := []unix.PollFd{{Fd: int32(in), Events: unix.POLLIN}, {Fd: int32(over), Events: unix.POLLIN}}
+			for {
+				_, err := unix.Poll(list, -1)
+				if !errors.Is(err, unix.EINTR) {
+					ended = err == nil && list[1].Revents != 0
+					return
+				}
+			}
+		})
+	})
+	if err != nil || ended {
+		return 0, io.EOF
+	}
+	return u.in.Read(b)
 }
 
 // target gives what the tool writes to.
@@ -173,6 +205,7 @@ func (s *Set) Close(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		s.output.Wait()
+		s.input.Wait()
 		close(done)
 	}()
 	select {
@@ -193,11 +226,13 @@ func (s *Set) release() {
 	for _, f := range s.ours {
 		_ = f.Close()
 	}
+	if s.over != nil {
+		_ = s.over.Close()
+	}
 }
 
-// onlyReader and onlyWriter hide ReadFrom and WriteTo: those would splice,
-// and a terminal or a device of unknown kind is better read and written.
-type onlyReader struct{ io.Reader }
+// onlyWriter hides ReadFrom: that would splice, and a terminal or a device of
+// unknown kind is better written.
 type onlyWriter struct{ io.Writer }
 
 // IsTerminal reports whether f is a terminal.

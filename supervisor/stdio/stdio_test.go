@@ -239,3 +239,32 @@ func TestOpen(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestInputEndsWithClose: what comes after Close is for who reads next, and the
+// relay swallows none of it.
+func TestInputEndsWithClose(t *testing.T) {
+	out, err := file(t, filepath.Join(t.TempDir(), "out"), os.O_RDWR|os.O_CREATE), file(t, filepath.Join(t.TempDir(), "err"), os.O_RDWR|os.O_CREATE)
+	for range 100 {
+		in, there := sockets(t)
+		s, fail := Connect(in, out, err, false)
+		if fail != nil {
+			t.Fatal(fail)
+		}
+		if _, fail := io.WriteString(there, "for the tool\n"); fail != nil {
+			t.Fatal(fail)
+		}
+		b := make([]byte, 100)
+		if n, fail := s.Streams.In.Read(b); string(b[:n]) != "for the tool\n" {
+			t.Fatalf("%q, %v", b[:n], fail)
+		}
+		if fail := s.Close(t.Context()); fail != nil {
+			t.Fatal(fail)
+		}
+		if _, fail := io.WriteString(there, "for the next\n"); fail != nil {
+			t.Fatal(fail)
+		}
+		if n, fail := in.Read(b); string(b[:n]) != "for the next\n" {
+			t.Fatalf("%q, %v", b[:n], fail)
+		}
+	}
+}
