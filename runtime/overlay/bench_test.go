@@ -75,3 +75,47 @@ func BenchmarkThreeFiles(b *testing.B) {
 		}
 	})
 }
+
+// A layer that is kept: written to the disk, and opened again.
+func BenchmarkCloseAndOpen(b *testing.B) {
+	bench(b, func(l *Layer, lower int) {
+		if err := l.Close(); err != nil {
+			b.Fatal(err)
+		}
+		again, err := l.maker.Open(l.image)
+		if err != nil {
+			b.Fatal(err)
+		}
+		l.root, l.device = again.root, again.device
+	})
+}
+
+// What Upper and Discard take after a call that wrote much.
+func BenchmarkHundredMegabytes(b *testing.B) {
+	content := make([]byte, 1<<20)
+	bench(b, func(l *Layer, lower int) {
+		b.StopTimer()
+		mounted(b, l, lower, func(root *os.Root) {
+			f, err := root.Create("big")
+			if err != nil {
+				b.Fatal(err)
+			}
+			for range 100 {
+				if _, err := f.Write(content); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := f.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+		b.StartTimer()
+		f, err := l.Upper()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			b.Fatal(err)
+		}
+	})
+}

@@ -136,9 +136,10 @@ func format(dir string, size Size) (_ *os.File, err error) {
 	blocks := size.blocks() + mountBlocks
 	files := size.Files + mountFiles
 	// mke2fs counts inodes by group, and a group has at most as many as it has
-	// blocks. The rest of the first guess is room for groups' tables.
+	// blocks. The rest of the first guess is what ext4 reserves for maps, a
+	// fiftieth but at most 4096 blocks, the inodes, 16 a block, and groups' tables.
 	inodes := files + 16
-	total := max(blocks+blocks/128+inodes/16+512, inodes+inodes/8)
+	total := max(blocks+min(blocks/48, 4096)+blocks/4096+inodes/16+512, inodes+inodes/8)
 	for range formatTries {
 		f, err := os.CreateTemp(dir, newPattern)
 		if err != nil {

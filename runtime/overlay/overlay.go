@@ -45,7 +45,9 @@
 // full, writes of a call are lost although they seemed to succeed; Upper and
 // Close say so, since they alone can know. A layer of a process that was killed
 // on a full disk may miss content without anyone knowing. What a call wrote and
-// deleted keeps its place in the image.
+// deleted keeps its place in the image. The host's udev sees the loop devices, and
+// programs of it read a layer's first blocks, which are the file system's own, and
+// the last, which are nobody's.
 //
 // The workspace must lie on a file system with id-mapped mounts (ext4, xfs and
 // vfat since Linux 5.12, btrfs since 5.15, f2fs since 5.18, tmpfs since 6.3), unless its owner and the tool
