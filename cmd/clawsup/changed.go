@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor/changes"
@@ -32,10 +33,10 @@ func (o *outcome) refused() bool {
 
 // becameOf says by state what became of a change set, and what can be done.
 var becameOf = map[changes.State]string{
-	changes.Writing:   "kept for the session's next call; 'clawsup changes show %[1]s' and commit or discard end that",
-	changes.Asking:    "nobody has answered yet; see 'clawsup changes show %[1]s'",
-	changes.Held:      "nothing of it is in the workspace; 'clawsup changes show %[1]s' has it, and commit and discard decide",
-	changes.Committed: "committed; 'clawsup undo %[1]s' takes it back",
+	changes.Writing:   "kept for the session's next call; 'clawsup changes show CHANGE' and commit or discard end that",
+	changes.Asking:    "nobody has answered yet; see 'clawsup changes show CHANGE'",
+	changes.Held:      "nothing of it is in the workspace; 'clawsup changes show CHANGE' has it, and commit and discard decide",
+	changes.Committed: "committed; 'clawsup undo CHANGE' takes it back",
 	changes.Discarded: "discarded, the workspace is as it was",
 }
 
@@ -45,7 +46,7 @@ func (p *program) reportChanges(o *outcome) {
 	if c == nil {
 		return
 	}
-	fmt.Fprintf(p.stderr, "clawsup: changes: %s: %s\n", c.Count, fmt.Sprintf(becameOf[c.State], c.ID))
+	fmt.Fprintf(p.stderr, "clawsup: changes: %s: %s\n", c.Count, strings.ReplaceAll(becameOf[c.State], "CHANGE", c.ID))
 	if c.Reason != "" && c.State != changes.Committed && !o.flags.request.DryRun {
 		fmt.Fprintf(p.stderr, "  because %s\n", visible.Line(c.Reason))
 	}
