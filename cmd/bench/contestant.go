@@ -32,6 +32,8 @@ type contestant struct {
 
 	dial func() (asker, error) // connects to a server; nil: argv is spawned
 
+	before func(n int) error // a call, outside of what is measured; may be nil
+
 	server meter // whose CPU time counts, besides that of what is spawned
 
 	path   string // of the program; set by try
@@ -83,7 +85,8 @@ func bwrap(binds []string, argv ...string) []string {
 }
 
 // try finds the program and lets it run twice: caches are filled, and what
-// doesn't work here is found before anything is measured.
+// doesn't work here is found before anything is measured. What begins anew with
+// each call runs once: it is long, and finds nothing that the last one left.
 func (c *contestant) try(s *spawner) error {
 	if c.absent != nil {
 		return c.absent
@@ -102,7 +105,11 @@ func (c *contestant) try(s *spawner) error {
 			return err
 		}
 	}
-	for range 2 {
+	times := 2
+	if c.before != nil {
+		times = 1
+	}
+	for range times {
 		if _, err := c.call(s); err != nil {
 			return err
 		}
@@ -114,6 +121,11 @@ func (c *contestant) try(s *spawner) error {
 func (c *contestant) call(s *spawner) (sample, error) {
 	n := c.calls
 	c.calls++
+	if c.before != nil {
+		if err := c.before(n); err != nil {
+			return sample{}, fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
 	var got sample
 	var err error
 	do := func() { got, err = s.spawn(c.line(0, strconv.Itoa(n))) }
@@ -122,6 +134,9 @@ func (c *contestant) call(s *spawner) (sample, error) {
 		began := time.Now()
 		err = c.asker.call(n)
 		got.wall = time.Since(began)
+		if s, tells := c.asker.(staged); tells {
+			got.stages = s.stages()
+		}
 	case c.on != nil:
 		c.on.do(do)
 	default:

@@ -37,6 +37,7 @@ type part struct {
 var parts = []part{
 	{"start", true, (*bench).start},
 	{"rate", true, (*bench).rate},
+	{"changes", true, (*bench).changes},
 	{"work", false, (*bench).work},
 	{"memory", false, (*bench).memory},
 	{"steady", false, (*bench).steadiness},
@@ -122,7 +123,7 @@ func (b *bench) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.report.rounds = rounds
+	b.report.raced[command] = rounds
 	b.report.Races = append(b.report.Races, newRace(command, list, rounds, noisy, b.size))
 	b.report.Sync = diskOf(append(before, after...))
 	return nil

@@ -7,6 +7,7 @@ import "fmt"
 // promise says that in one run a contestant takes at most bound times as long
 // as another for one command, or, with callers, for many.
 type promise struct {
+	race      string // in which both take part
 	who, than string
 	callers   int // at once, without a rest; 0: one call after a rest
 	bound     float64
@@ -15,20 +16,20 @@ type promise struct {
 }
 
 var promises = []promise{
-	{"clawsup", "runc", 0, 0.9, true, "`clawsup run -- /bin/true` without a daemon takes at most %.1f times as long as `runc run`"},
-	{"call", unit, 0, 4.5, true, "A call of `/bin/true` over call.sock, receipts synced, takes at most %.1f times as long as spawning it"},
-	{"call", "bwrap", 0, 1.2, true, "A call over call.sock takes at most %.1f times as long as `bwrap --unshare-all`"},
-	{"call", "unshare", 2, 3.0, true, "Two callers without a rest, replacements included, take at most %.1f times as long for a call as with `unshare`"},
-	{"clawsup run", "bwrap", 0, 4.0, true, "`clawsup run -- /bin/true` by the daemon takes at most %.1f times as long as `bwrap --unshare-all`"},
+	{command, "clawsup", "runc", 0, 0.9, true, "`clawsup run -- /bin/true` without a daemon takes at most %.1f times as long as `runc run`"},
+	{command, "call", unit, 0, 4.5, true, "A call of `/bin/true` over call.sock, receipts synced, takes at most %.1f times as long as spawning it"},
+	{command, "call", "bwrap", 0, 1.2, true, "A call over call.sock takes at most %.1f times as long as `bwrap --unshare-all`"},
+	{command, "call", "unshare", 2, 3.0, true, "Two callers without a rest, replacements included, take at most %.1f times as long for a call as with `unshare`"},
+	{command, "clawsup run", "bwrap", 0, 4.0, true, "`clawsup run -- /bin/true` by the daemon takes at most %.1f times as long as `bwrap --unshare-all`"},
 
 	// What is aimed at, and reported.
-	{"call", unit, 0, 2.0, false, "A call of `/bin/true` over call.sock takes at most %.1f times as long as spawning it"},
-	{"call", "unshare", 0, 1.0, false, "A call over call.sock takes at most %.1f times as long as `unshare`"},
-	{"call", "go-judge", 0, 1.0, false, "A call over call.sock takes at most %.1f times as long as one of go-judge"},
-	{"call", "unshare", 2, 1.0, false, "Two callers without a rest take at most %.1f times as long for a call as with `unshare`"},
-	{"call", "go-judge", 2, 1.0, false, "Two callers without a rest take at most %.1f times as long for a call as with go-judge"},
-	{"clawsup run", "bwrap", 0, 1.0, false, "`clawsup run -- /bin/true` by the daemon takes at most %.1f times as long as `bwrap --unshare-all`"},
-	{"clawsup", "runc", 0, 0.5, false, "`clawsup run -- /bin/true` without a daemon takes at most %.1f times as long as `runc run`"},
+	{command, "call", unit, 0, 2.0, false, "A call of `/bin/true` over call.sock takes at most %.1f times as long as spawning it"},
+	{command, "call", "unshare", 0, 1.0, false, "A call over call.sock takes at most %.1f times as long as `unshare`"},
+	{command, "call", "go-judge", 0, 1.0, false, "A call over call.sock takes at most %.1f times as long as one of go-judge"},
+	{command, "call", "unshare", 2, 1.0, false, "Two callers without a rest take at most %.1f times as long for a call as with `unshare`"},
+	{command, "call", "go-judge", 2, 1.0, false, "Two callers without a rest take at most %.1f times as long for a call as with go-judge"},
+	{command, "clawsup run", "bwrap", 0, 1.0, false, "`clawsup run -- /bin/true` by the daemon takes at most %.1f times as long as `bwrap --unshare-all`"},
+	{command, "clawsup", "runc", 0, 0.5, false, "`clawsup run -- /bin/true` without a daemon takes at most %.1f times as long as `runc run`"},
 }
 
 // sentence is what docs/SPECIFICATION.md says.

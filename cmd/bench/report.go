@@ -15,19 +15,20 @@ import (
 
 // report is everything that is known at the end; times are nanoseconds.
 type report struct {
-	Time     time.Time     `json:"time"`
-	Kernel   string        `json:"kernel"`
-	CPUs     int           `json:"cpus"`
-	Cgroup   string        `json:"cgroup"`
-	Sync     disk          `json:"disk"`
-	Races    []race        `json:"races"`
-	Rates    []rateFigures `json:"throughput"`
-	Rows     []row         `json:"rows"`
-	Absent   []string      `json:"absent"`
-	Verdicts []verdict     `json:"promises"`
+	Time     time.Time      `json:"time"`
+	Kernel   string         `json:"kernel"`
+	CPUs     int            `json:"cpus"`
+	Cgroup   string         `json:"cgroup"`
+	Sync     disk           `json:"disk"`
+	Races    []race         `json:"races"`
+	Stages   []stageFigures `json:"stages"`
+	Rates    []rateFigures  `json:"throughput"`
+	Rows     []row          `json:"rows"`
+	Absent   []string       `json:"absent"`
+	Verdicts []verdict      `json:"promises"`
 
-	rounds []round
-	rates  []map[rateKey]tally
+	raced map[string][]round // by the race's name
+	rates []map[rateKey]tally
 }
 
 // disk is how long one write of a receipt's size and fdatasync(2) take where
@@ -68,7 +69,7 @@ type figures struct {
 
 func newReport() *report {
 	return &report{
-		Time: time.Now().UTC().Round(time.Second), Kernel: kernel(), CPUs: runtime.NumCPU(), Cgroup: cgroupVersion(), Absent: []string{},
+		Time: time.Now().UTC().Round(time.Second), Kernel: kernel(), CPUs: runtime.NumCPU(), Cgroup: cgroupVersion(), Absent: []string{}, raced: make(map[string][]round),
 	}
 }
 
@@ -102,7 +103,7 @@ func figuresOf(list []contestant, rounds []round) []figures {
 // about one that is missing is broken.
 func (r *report) judgeAll() {
 	for _, p := range promises {
-		if v := p.judge(r.rounds, r.rates); v.Measured || v.Enforced && len(r.rounds) > 0 {
+		if v := p.judge(r.raced[p.race], r.rates); v.Measured || v.Enforced && len(r.raced[p.race]) > 0 {
 			r.Verdicts = append(r.Verdicts, v)
 		}
 	}

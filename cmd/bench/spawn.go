@@ -20,6 +20,8 @@ import (
 type sample struct {
 	wall time.Duration // from before the spawn to after the wait
 	cpu  time.Duration // user and system, of all processes that came of it
+
+	stages stages // of a call, where the asker tells
 }
 
 // callTime is how long a call and its orphans may take together.

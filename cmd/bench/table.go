@@ -37,6 +37,7 @@ func (r *report) tables() []table {
 		}
 		all = append(all, t)
 	}
+	all = append(all, stageTables(r.Stages)...)
 	if len(r.Rates) > 0 {
 		t := table{title: "throughput of " + command, intro: []string{"Callers that never rest; replacements included."},
 			head: []string{"", "callers", "calls a second", "quartiles", "CPU ms a call", "kernel threads ms", ""}}
