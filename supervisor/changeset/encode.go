@@ -63,14 +63,14 @@ func Decode(r io.Reader) (*Set, error) {
 			return nil, ErrTooMany
 		}
 		var e Entry
-		if err := json.Unmarshal(line, &e); err != nil {
+		if err := (&parser{rest: line}).entry(&e); err != nil {
 			return fail(err)
 		}
 		if err := e.check(); err != nil {
 			return fail(err)
 		}
 		if again = appendEntry(again[:0], &e); !bytes.Equal(line, again) {
-			return fail(errors.New("it is not written as it would be"))
+			return fail(errForm)
 		}
 		if n := len(s.Entries); n > 0 && order(&s.Entries[n-1], &e) >= 0 {
 			return fail(errors.New("its path does not follow the one before"))

@@ -183,6 +183,7 @@ func TestDecodeOrder(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	s := ordered(sample())
+	s.Entries = s.Entries[:len(s.Entries)-1] // the last is long
 	text := encoded(f, s)
 	f.Add(text)
 	for _, line := range bytes.SplitAfter(text, []byte("\n")) {

@@ -99,3 +99,18 @@ func TestCompare(t *testing.T) {
 		}
 	}
 }
+
+func TestCountString(t *testing.T) {
+	for _, x := range []struct {
+		count Count
+		want  string
+	}{
+		{Count{}, "nothing"},
+		{Count{Created: 14, Deleted: 2, Modified: 1, Conflicts: 1}, "2 deleted, 1 modified, 14 created; 1 in conflict"},
+		{Count{Dropped: 1, Changed: 2, Renamed: 3}, "3 renamed, 2 changed, 1 dropped"},
+	} {
+		if got := x.count.String(); got != x.want {
+			t.Errorf("%q, not %q", got, x.want)
+		}
+	}
+}

@@ -132,7 +132,7 @@ func (s *stage) host(script string) *stage { s.t.Helper(); s.shell(s.lower, scri
 
 func open(t testing.TB, dir string) int {
 	t.Helper()
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	must(t, err)
 	return fd
 }

@@ -362,3 +362,27 @@ func TestWalkForgedLayers(t *testing.T) {
 		t.Errorf("%q", shorts(set))
 	}
 }
+
+// Whatever comes of a walk, its descriptors are closed.
+func TestWalkDescriptors(t *testing.T) {
+	count := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(list)
+	}
+	s := prepare(t, "mkdir -p a/b/c d e/f; echo x >a/b/c/x; echo y >e/f/y").call("mv a/b b; echo z >>b/c/x; rm -r e; mkdir -p e/g; echo n >e/g/n; chmod 700 d")
+	before := count()
+	set := s.walk()
+	for most := 1; most < len(set.Entries); most++ {
+		if _, err := s.try(func(l *Layer) { l.Most = most }); !errors.Is(err, ErrTooMany) {
+			t.Error(most, err)
+		}
+	}
+	must(t, unix.Setxattr(filepath.Join(s.upper, "e", "g"), markRedirect, []byte("/../x"), 0))
+	if _, err := s.try(nil); err == nil {
+		t.Error("the layer was taken")
+	}
+	if after := count(); after != before {
+		t.Errorf("%d descriptors are open, and %d were", after, before)
+	}
+}
