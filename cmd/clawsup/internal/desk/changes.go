@@ -26,6 +26,8 @@ type changed struct {
 	entries []changeset.Entry
 	lines   []summary.Line
 	refused map[raw.String]bool // paths of lines that stay as they are
+	paths   []raw.String        // the same, in the order of the lines
+	stay    int                 // how many entries that is
 	at      int                 // the line under the cursor
 
 	rows  []summary.Row // as laid out for
@@ -40,27 +42,24 @@ func (c *changed) layOut(width int) []summary.Row {
 	return c.rows
 }
 
-// refusals are the paths that are refused, in the order of the lines.
-func (c *changed) refusals() []raw.String {
-	var paths []raw.String
-	for i := range c.lines {
-		if p := c.lines[i].Path; c.refused[p] && !summary.Covers(paths[:len(paths):len(paths)], p) || c.refused[p] && len(paths) == 0 {
-			paths = append(paths, p)
-		}
-	}
-	return paths
+// stays says whether a path stays as it is: it is refused, or what it is in.
+func (c *changed) stays(p raw.String) bool {
+	return len(c.paths) > 0 && summary.Covers(c.paths, p)
 }
 
-// stay counts the entries that the refusals are about.
-func (c *changed) stay() int {
-	paths := c.refusals()
-	n := 0
-	for i := range c.entries {
-		if len(paths) > 0 && summary.Covers(paths, c.entries[i].Path) {
-			n++
+// count puts together what is refused.
+func (c *changed) count() {
+	c.paths, c.stay = nil, 0
+	for i := range c.lines {
+		if p := c.lines[i].Path; c.refused[p] && !c.stays(p) {
+			c.paths = append(c.paths, p)
 		}
 	}
-	return n
+	for i := range c.entries {
+		if c.stays(c.entries[i].Path) {
+			c.stay++
+		}
+	}
 }
 
 // changesTold is a whole change set, or why there is none.
@@ -155,6 +154,7 @@ func (m *model) changesCame(msg changesTold) {
 	if c.err == nil {
 		c.change, c.entries, c.width = msg.change, msg.entries, 0
 		c.lines = summary.Of(msg.entries).Folded()
+		c.count()
 	}
 }
 
@@ -197,7 +197,7 @@ func (m *model) changedLines(c *changed, width int) []line {
 			if m.inside && r.Line == c.at {
 				mark[0] = '>'
 			}
-			if paths := c.refusals(); len(paths) > 0 && summary.Covers(paths, c.lines[r.Line].Path) {
+			if c.stays(c.lines[r.Line].Path) {
 				mark[1], l.tone = 'x', faint
 			}
 			l.text = string(mark) + r.Text[2:]
@@ -208,8 +208,8 @@ func (m *model) changedLines(c *changed, width int) []line {
 		lines = append(lines, l)
 	}
 	say(plain, "%s", summary.Total(c.change.Count))
-	if n := c.stay(); n > 0 {
-		say(warning, "%d refused, behind an x: a keeps the others", n)
+	if c.stay > 0 {
+		say(warning, "%d refused, behind an x: a keeps the others", c.stay)
 	}
 	return lines
 }
@@ -305,9 +305,10 @@ func (c *changed) toggle(at int) {
 	p := c.lines[at].Path
 	if c.refused[p] {
 		delete(c.refused, p)
-		return
+	} else {
+		c.refused[p] = true
 	}
-	c.refused[p] = true
+	c.count()
 }
 
 // differ asks how the file under the cursor differs.

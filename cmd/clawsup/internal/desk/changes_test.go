@@ -52,7 +52,7 @@ func newChanges(t *testing.T, width, height, more int, fails error) *table {
 
 func TestChangesAreShownAndKept(t *testing.T) {
 	b := newChanges(t, 80, 40, 0, nil)
-	for _, text := range []string{"deleted: 1 path", `1  "d\x1b[2J"  1000B`, "modified: 1 path", "! CONFLICT: changed", "3-5  c/  2 files, 2.0K in all", "5 paths: 1 deleted, 1 modified, 3 created", "keep what it did to files", "a keep"} {
+	for _, text := range []string{"deleted: 1 path", `1  "d\x1b[2J"  1000B`, "modified: 1 path", "! CONFLICT: changed", "3-5  c/  2 files, 2.0K in all", "5 paths: 1 deleted, 1 modified, 3 created", "keep what it did to files", "a keep  d deny  enter changes  w watch"} {
 		b.shows(text)
 	}
 	if strings.Contains(b.plain(), "\x1b") || strings.Contains(b.plain(), "g grant") {

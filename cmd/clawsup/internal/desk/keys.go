@@ -27,7 +27,7 @@ var bindings = []binding{
 	{[]string{"g"}, "g grant", "", "allow it and what is like it for a time: asks how long and for what", (*model).grant},
 	{[]string{"d"}, "d deny", "d deny", "deny it: asks for a reason, which the requester gets", (*model).deny},
 	{[]string{"c"}, "c change", "", "change the command; the new ticket waits for an answer of its own", (*model).change},
-	{[]string{"enter", "e"}, "", "enter changes", "go into what a call changed: there up and down select, enter or d shows how a file differs, space refuses a path, a keeps the others, esc leaves", (*model).enter},
+	{[]string{"enter", "e"}, "", "enter changes", "go into what a call changed: there up and down select, enter or d shows how a file differs, space refuses a path, a keeps the others, esc leaves. Of a call the same as w", (*model).enter},
 	{[]string{"w"}, "w watch", "w watch", "follow the output of the selected or last allowed call; k there stops it", (*model).follow},
 	{[]string{"space", "pgdown", "f"}, "space more", "space more", "go on in the text; a ticket can be answered once it was read to its end", func(m *model) tea.Cmd { return m.scroll(max(1, m.layout().room-1)) }},
 	{[]string{"b", "pgup"}, "", "", "go back in the text", func(m *model) tea.Cmd { return m.scroll(min(-1, 1-m.layout().room)) }},
@@ -98,12 +98,12 @@ func (m *model) allow() tea.Cmd {
 	}
 	a := approval.Answer{Ticket: t.ID, Revision: t.Revision, Verdict: approval.Allow}
 	if c := m.set(t); c != nil {
-		a.Refuse = c.refusals()
+		a.Refuse = c.paths
 		switch {
 		case c.err != nil:
 			m.refuse("what changed can't be shown, and is not kept unseen: enter tries again, d denies it")
 			return nil
-		case len(c.entries) > 0 && c.stay() == len(c.entries):
+		case len(c.entries) > 0 && c.stay == len(c.entries):
 			m.refuse("all of it is refused: esc, then d denies it, with a reason")
 			return nil
 		}

@@ -95,8 +95,10 @@ func (m *model) take(msg tea.Msg) tea.Cmd {
 		m.daemon, m.ready, m.tickets = msg.daemon, false, nil
 		clear(m.whole) // what was read of another daemon's tickets counts for nothing
 		clear(m.parents)
-		clear(m.sets)
 		clear(m.fetching)
+		for _, c := range m.sets { // looked at anew; what is refused stays so
+			c.told, c.entries, c.lines = false, nil, nil
+		}
 		m.say("connected again")
 		return m.begin()
 	case lost:

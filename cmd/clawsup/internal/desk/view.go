@@ -259,6 +259,9 @@ func (m *model) rule(l layout, width int) string {
 	case lines > l.room:
 		text += "--- read "
 	}
+	if c := m.set(t); c != nil && c.stay > 0 {
+		text += fmt.Sprintf("--- %d refused ", c.stay)
+	}
 	text = Cut(text, width)
 	return styleFaint.Render(text + strings.Repeat("-", max(0, width-visible.Columns(text))))
 }
@@ -387,13 +390,12 @@ func (m *model) keysRow() string {
 	default:
 		about := m.set(m.ticket()) != nil
 		for _, b := range bindings {
-			if name := b.name; name != "" {
-				if about {
-					name = b.changes
-				}
-				if name != "" {
-					names = append(names, name)
-				}
+			name := b.name
+			if about {
+				name = b.changes
+			}
+			if name != "" {
+				names = append(names, name)
 			}
 		}
 	}
