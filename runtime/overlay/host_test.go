@@ -196,7 +196,10 @@ func TestNothingStays(t *testing.T) {
 // Two hundred layers are open and mounted at once, more than the host has loop
 // devices to begin with.
 func TestManyAtOnce(t *testing.T) {
-	const many = 200
+	many := 200
+	if testing.Short() {
+		many = 40
+	}
 	m, dir := testMaker(t), t.TempDir()
 	w := workspace(t, openDir(t), "echo old > file")
 	lower, err := os.Open(w)
@@ -204,8 +207,7 @@ func TestManyAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lower.Close()
-	var layers [many]*Layer
-	var trees [many]int
+	layers, trees := make([]*Layer, many), make([]int, many)
 	var each sync.WaitGroup
 	for i := range many {
 		trees[i] = -1
@@ -266,7 +268,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	m.swaps.mu.Lock()
 	defer m.swaps.mu.Unlock()
-	if len(m.swaps.kept) != swapsKept {
-		t.Errorf("%d user namespaces are kept, of 100", len(m.swaps.kept))
+	if want := min(many, swapsKept); len(m.swaps.kept) != want {
+		t.Errorf("%d user namespaces are kept, not %d", len(m.swaps.kept), want)
 	}
 }
