@@ -170,6 +170,23 @@ func TestDecodeStrict(t *testing.T) {
 	}
 }
 
+func TestWords(t *testing.T) {
+	for _, k := range Kinds() {
+		var got Kind
+		text, err := k.MarshalText()
+		must(t, err)
+		if err := got.UnmarshalText(text); err != nil || got != k || k.String() != string(text) {
+			t.Errorf("%s is %s: %v", text, got, err)
+		}
+	}
+	if text, err := Kind(0).MarshalText(); err == nil {
+		t.Errorf("%s", text)
+	}
+	if got := Type(9).String(); got != "unknown 9" {
+		t.Error(got)
+	}
+}
+
 func TestDecodeOrder(t *testing.T) {
 	s := ordered(sample())
 	for i := range len(s.Entries) - 1 {

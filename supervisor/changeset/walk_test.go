@@ -3,10 +3,13 @@
 package changeset
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -334,8 +337,41 @@ func TestWalkCancelled(t *testing.T) {
 	}
 }
 
-// Attributes beyond the bound are told of, and alike on both sides.
+// Attributes are carried up to a bound, and beyond it are told of. ext4 has no
+// room for so many.
 func TestWalkManyAttributes(t *testing.T) {
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	must(t, err)
+	defer unix.Close(fs)
+	must(t, unix.FsconfigCreate(fs))
+	upper, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(upper)
+	file := fmt.Sprintf("/proc/self/fd/%d/a", upper)
+	must(t, os.WriteFile(file, []byte("a"), 0o600))
+	value := make([]byte, 10_000)
+	var carried []string
+	for i := range 8 {
+		name := fmt.Sprintf("user.%d", i)
+		must(t, unix.Setxattr(file, name, value, 0))
+		if (i+1)*(len(name)+len(value)) <= MaxXattrs {
+			carried = append(carried, name)
+		}
+	}
+	set, err := prepare(t, "").try(func(l *Layer) { l.Upper = upper })
+	must(t, err)
+	want(t, set, "created a attributes")
+	var got []string
+	for _, x := range set.Entries[0].After.Xattrs {
+		got = append(got, string(x.Name))
+	}
+	if !slices.Equal(got, carried) {
+		t.Errorf("%q are carried, not %q", got, carried)
+	}
+	if _, err := Decode(bytes.NewReader(encoded(t, set))); err != nil {
+		t.Error(err)
+	}
+
 	s := prepare(t, "echo a >a; attr user.k $(printf %06000d 7) a").call("attr user.k $(printf %06000d 8) a; attr user.empty '' a")
 	e := find(t, s.walk(), Changed, "a")
 	if len(e.After.Xattrs) != 2 || len(e.Before.Xattrs) != 1 || len(e.After.Xattrs[1].Value) != 3000 || e.After.Xattrs[0].Value == nil {
