@@ -327,9 +327,8 @@ func TestTorn(t *testing.T) {
 // When the disk is full a call's writes seem to succeed. Upper and Close know.
 func TestDiskFull(t *testing.T) {
 	m, w := testMaker(t), workspace(t, openDir(t), ":")
-	dir := tmpfs(t, "size=24m")
 	for _, end := range []string{"Upper", "Close"} {
-		image := filepath.Join(dir, end)
+		image := filepath.Join(tmpfs(t, "size=24m"), end)
 		l, err := m.Make(image, Size{Bytes: 64 << 20, Files: 100}, owner)
 		if err != nil {
 			t.Fatal(err)
