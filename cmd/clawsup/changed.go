@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/clawsup/clawsup/cmd/clawsup/internal/summary"
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor/changes"
 	"github.com/clawsup/clawsup/supervisor/visible"
@@ -47,6 +48,11 @@ func (p *program) reportChanges(o *outcome) {
 		return
 	}
 	fmt.Fprintf(p.stderr, "clawsup: changes: %s: %s\n", c.Count, strings.ReplaceAll(becameOf[c.State], "CHANGE", c.ID))
+	if o.flags.request.DryRun {
+		if err := p.showDry(c.ID); err != nil {
+			fmt.Fprintf(p.stderr, "clawsup: what it would have changed can't be shown: %s\n", visible.Line(err.Error()))
+		}
+	}
 	if c.Reason != "" && c.State != changes.Committed && !o.flags.request.DryRun {
 		fmt.Fprintf(p.stderr, "  because %s\n", visible.Line(c.Reason))
 	}
@@ -61,6 +67,17 @@ func (p *program) reportChanges(o *outcome) {
 			fmt.Fprintf(p.stderr, "  %s and not applied: %d; see 'clawsup changes show %s'\n", left.word, left.n, c.ID)
 		}
 	}
+}
+
+// showDry shows what a dry run changed: it is discarded, and can still be seen.
+func (p *program) showDry(id string) error {
+	return p.withChanges(func(source changeSource) error {
+		c, entries, err := source.entries(id)
+		if err != nil {
+			return err
+		}
+		return writeSummary(p.stderr, &c, summary.Of(entries).Folded(), terminalWidth(p.stderr)-1)
+	})
 }
 
 // status is the tool's, unless it was content and its work is not in force.
