@@ -13,7 +13,8 @@ import (
 	"github.com/clawsup/clawsup/supervisor/raw"
 )
 
-const armed = unix.S_ISUID | unix.S_ISGID
+// setid are the bits of a mode that are never committed.
+const setid = unix.S_ISUID | unix.S_ISGID
 
 // entry makes an entry of what the workspace has at was, nil for nothing, and
 // what the layer has at path.
@@ -35,7 +36,7 @@ func (w *walker) entry(kind Kind, path, was string, before, after *file) Entry {
 	if before != nil && after.Type == Directory {
 		kept = before.Mode & unix.S_ISGID
 	}
-	e.After.Mode &^= armed &^ kept
+	e.After.Mode &^= setid &^ kept
 	if e.After.Mode != after.Mode || after.armed {
 		e.Notes |= Privileged
 	}
