@@ -73,14 +73,8 @@ func (p *piece) judge(ctx context.Context, q Question) (Judgement, error) {
 		return Judgement{}, err
 	}
 	t := &trial{question: q, made: made, guard: guard, now: p.store.o.Now()}
-	for i := range set.Entries {
-		if i%1024 == 0 && ctx.Err() != nil {
-			return Judgement{}, context.Cause(ctx)
-		}
-		t.entry(&set.Entries[i])
-	}
-	t.many(set)
-	return t.judgement(), nil
+	j := t.all(ctx, set)
+	return j, context.Cause(ctx)
 }
 
 // trial is a judgement under way.
@@ -93,6 +87,18 @@ type trial struct {
 	best    *finding
 	reasons []Reason
 	reason  map[string]int // by their words, the place in reasons
+}
+
+// all judges a set, for as long as the context allows.
+func (t *trial) all(ctx context.Context, set *changeset.Set) Judgement {
+	for i := range set.Entries {
+		if i%1024 == 0 && ctx.Err() != nil {
+			break
+		}
+		t.entry(&set.Entries[i])
+	}
+	t.many(set)
+	return t.judgement()
 }
 
 // finding is what one entry, or the set, comes to.
