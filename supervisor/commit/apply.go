@@ -335,10 +335,13 @@ func (w *work) unchanged(it *item, st *unix.Stat_t) error {
 	if inodeOf(st) != (inode{b.Dev, b.Ino}) || typeOf(st) != b.Type {
 		return errConflict
 	}
-	if b.Type == changeset.Directory || w.again && st.Mtim.Nano() == b.Modified && st.Size == b.Size {
-		return nil // its ctime moved with what this commit did in it
-	}
-	if c := st.Ctim.Nano(); c != b.Ctime && c != w.moved[inodeOf(st)] {
+	switch {
+	case b.Type == changeset.Directory: // its ctime moved with what this commit did in it
+	case w.again, w.moved[inodeOf(st)]:
+		if st.Mtim.Nano() != b.Modified || st.Size != b.Size {
+			return errConflict
+		}
+	case st.Ctim.Nano() != b.Ctime:
 		return errConflict
 	}
 	return nil
@@ -359,7 +362,7 @@ func (w *work) displaced(i, dir int) error {
 	if b.Type == changeset.Regular && (st.Mtim.Nano() != b.Modified || st.Size != b.Size) {
 		return errConflict
 	}
-	w.moved[inodeOf(&st)] = st.Ctim.Nano()
+	w.moved[inodeOf(&st)] = true
 	if b.Type != changeset.Directory {
 		return nil
 	}
@@ -440,9 +443,6 @@ func (w *work) alter(i int) error {
 			return err
 		}
 	}
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	w.moved[inodeOf(&st)] = st.Ctim.Nano()
+	w.moved[inodeOf(&st)] = true
 	return nil
 }

@@ -249,15 +249,11 @@ func (w *work) settleDisk() error {
 	if err := fsync(w.trash); err != nil {
 		return err
 	}
-	if len(w.opened) > 0 {
-		root, err := w.list("")
-		if err != nil {
-			return err
-		}
-		defer unix.Close(root)
-		w.tighten()
-		return syncfs(root)
+	root, err := w.list("")
+	if err != nil {
+		return err
 	}
+	defer unix.Close(root)
 	dirs := map[string]bool{"": true}
 	for i := range w.items {
 		e := &w.items[i].Entry
@@ -268,7 +264,11 @@ func (w *work) settleDisk() error {
 			dirs[w.now(parent(string(e.From)))] = true
 		}
 	}
-	return w.flush(dirs)
+	if err := w.flush(dirs); err != nil || len(w.opened) == 0 {
+		return err
+	}
+	w.tighten()
+	return syncfs(root)
 }
 
 // record writes down what came of it, and "done".

@@ -66,7 +66,7 @@ func (p *player) play() {
 		if info, err := os.Lstat(fresh); err == nil && !info.Mode().IsRegular() {
 			return
 		}
-		if os.WriteFile(fresh, []byte(strconv.Itoa(n)), 0o644) == nil {
+		if os.WriteFile(fresh, []byte(strconv.FormatInt(p.now, 10)), 0o644) == nil { // a time alone would be no change
 			p.own(fresh)
 		}
 	case 2:
@@ -79,7 +79,7 @@ func (p *player) play() {
 		}
 	case 4:
 		if info, err := os.Lstat(some); err == nil && info.Mode().IsRegular() {
-			must(p.t, os.WriteFile(some, []byte("more "+strconv.Itoa(n)), 0o644))
+			must(p.t, os.WriteFile(some, []byte("more "+strconv.FormatInt(p.now, 10)), 0o644))
 			p.own(some)
 		}
 	case 5:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -71,19 +72,19 @@ type work struct {
 	again   bool // it was cut off, and Recover goes on
 
 	items  []item
-	done   []bool          // by item
-	over   map[int]left    // by item: it is not applied
-	gone   []left          // entries that are no items: they were left before the journal was written
-	stage  []string        // by item: where it is staged
-	users  map[int][]int   // by item: those that can't be applied without it
-	needs  map[int][]int   // the reverse
-	placed map[string]int  // by path after: Created and Renamed
-	from   map[string]int  // by path before: Renamed
-	taken  map[string]int  // by path before: Deleted
-	other  map[string]int  // by path after: Modified
-	lifted map[int]stand   // by item: where a Renamed is
-	moved  map[inode]int64 // ctime, nanoseconds, of what this commit itself touched
-	opened []opened        // directories that were given rights, to be taken again
+	done   []bool         // by item
+	over   map[int]left   // by item: it is not applied
+	gone   []left         // entries that are no items: they were left before the journal was written
+	stage  []string       // by item: where it is staged
+	users  map[int][]int  // by item: those that can't be applied without it
+	needs  map[int][]int  // the reverse
+	placed map[string]int // by path after: Created and Renamed
+	from   map[string]int // by path before: Renamed
+	taken  map[string]int // by path before: Deleted
+	other  map[string]int // by path after: Modified
+	lifted map[int]stand  // by item: where a Renamed is
+	moved  map[inode]bool // what this commit itself touched under another name: its ctime says nothing more
+	opened []opened       // directories that were given rights, to be taken again
 	buffer []byte
 	landed []trace
 }
@@ -117,7 +118,7 @@ func (w *work) index() {
 	w.done, w.over, w.stage = make([]bool, n), map[int]left{}, make([]string, n)
 	w.users, w.needs = map[int][]int{}, map[int][]int{}
 	w.placed, w.from, w.taken, w.other = make(map[string]int, n), map[string]int{}, make(map[string]int, n), map[string]int{}
-	w.lifted, w.moved = map[int]stand{}, map[inode]int64{}
+	w.lifted, w.moved = map[int]stand{}, map[inode]bool{}
 	for i := range w.items {
 		switch e := &w.items[i].Entry; e.Kind {
 		case changeset.Deleted:
@@ -269,12 +270,20 @@ func (w *work) tighten() {
 	for len(w.opened) > 0 {
 		o := w.opened[len(w.opened)-1]
 		w.opened = w.opened[:len(w.opened)-1]
-		for _, path := range []string{w.now(string(o.Path)), string(o.Path)} {
-			if w.restore(path, o) {
-				break
-			}
-		}
+		path := w.known(string(o.Path))
+		_ = w.restore(w.now(path), o) || w.restore(path, o)
 	}
+}
+
+// known gives, for a path beneath a renamed directory's hidden name, the one
+// that it had before.
+func (w *work) known(path string) string {
+	top, rest, _ := strings.Cut(path, "/")
+	number, ok := strings.CutPrefix(top, hiddenPrefix+w.id+"-")
+	if i, err := strconv.Atoi(number); ok && err == nil && i >= 0 && i < len(w.items) && w.items[i].Entry.Kind == changeset.Renamed {
+		return strings.TrimSuffix(join(string(w.items[i].Entry.From), rest), "/")
+	}
+	return path
 }
 
 func (w *work) restore(path string, o opened) bool {
