@@ -157,9 +157,10 @@ func (p *program) changesDiff(f *changesFlags, words []string) error {
 		// In the order of the summary, and each path once.
 		var wanted []raw.String
 		s := summary.Of(entries)
+		seen := map[raw.String]bool{}
 		for n := 1; n <= s.Len(); n++ {
-			if e := s.Entry(n); summary.Covers(paths, e.Path) && (paths != nil || tells(e)) {
-				wanted = append(wanted, e.Path)
+			if e := s.Entry(n); !seen[e.Path] && summary.Covers(paths, e.Path) && (paths != nil || tells(e)) {
+				wanted, seen[e.Path] = append(wanted, e.Path), true
 			}
 		}
 		if len(wanted) > maxDiffs {

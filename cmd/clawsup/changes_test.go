@@ -155,6 +155,8 @@ func TestChangesDiff(t *testing.T) {
 		{`c-0 c.txt`, `["c.txt"]`, "@modified\n-old\\x1b[2J\n+new\n@CONFLICT: changed in the workspace meanwhile\n@not all of it is shown\n"},
 		{`c-0 /home/anna/letters/c.txt ./a/0001`, `["c.txt" "a/0001"]`, "\n\n@modified"},
 		{`c-0 "b\xff\x1b[2J"`, `["b\xff\x1b[2J"]`, "@modified\n"},
+		{`c-0 ./"b\xff\x1b[2J" c.txt c.txt`, `[]`, "it has no path"},
+		{`c-0 c.txt c.txt`, `["c.txt"]`, "@modified\n"},
 		{`c-0 nothing`, `[]`, "it has no path nothing; see 'clawsup changes show c-0123456789'"},
 		{`c-0 a`, `[]`, "that is 1001 files, and at most 100 are shown at once"},
 	} {
