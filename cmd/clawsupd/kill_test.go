@@ -218,7 +218,7 @@ func (s *site) judge(w *witness) {
 			s.t.Errorf("what call %s changed was said to be %s, and is there", key, w.changed[key])
 		}
 	}
-	left, err := filepath.Glob(s.dir + "/work/.clawsup*")
+	left, err := filepath.Glob(filepath.Join(s.dir, "work", ".clawsup*"))
 	if err != nil || len(left) > 0 {
 		s.t.Errorf("commits that were cut off left %v, %v", left, err)
 	}

@@ -466,8 +466,9 @@ func (s *service) calls(t *testing.T) {
 		"workspace": {[]string{"--profile", "build", "--workspace", "/srv/claw/work", "--", "sh", "-c", "echo made >made; cat kind"}, "kind"},
 	} {
 		result, out := s.run(0, test.args...)
-		if out != test.out {
-			t.Errorf("%s: wrote %q", name, out)
+		out, changed, _ := strings.Cut(out, "clawsup: changes: ")
+		if out != test.out || strings.HasPrefix(changed, "1 created: committed") != (name == "workspace") {
+			t.Errorf("%s: wrote %q, and changed %q", name, out, changed)
 		}
 		s.enforced(name, result)
 	}

@@ -62,7 +62,7 @@ func TestNewFilesAreKept(t *testing.T) {
 	if v.Changes == nil || v.Changes.State != changes.Committed || v.Changes.Count.Created != 1 || h.tree() != "fresh=new "+untouched {
 		t.Fatalf("%+v; %s", v.Changes, h.tree())
 	}
-	if st, err := os.Stat(h.dir + "/work/fresh"); err != nil || st.Sys().(*syscall.Stat_t).Uid != 0 {
+	if st, err := os.Stat(filepath.Join(h.dir, "work", "fresh")); err != nil || st.Sys().(*syscall.Stat_t).Uid != 0 {
 		t.Errorf("it belongs to somebody else than the workspace: %+v %v", st, err)
 	}
 	var seen []string
@@ -214,7 +214,7 @@ func TestProtectedPathsAsk(t *testing.T) {
 	k := nextTicket(t, people, v.ID)
 	ask[api.Answered](t, h.dial("approval"), api.TicketAnswer, answer(k, approval.Deny))
 	ask[api.Call](t, c, api.CallWait, api.CallRef{Call: v.ID})
-	if _, err := os.Lstat(h.dir + "/work/.git"); !os.IsNotExist(err) {
+	if _, err := os.Lstat(filepath.Join(h.dir, "work", ".git")); !os.IsNotExist(err) {
 		t.Errorf("there is a .git: %v", err)
 	}
 }
