@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/changes"
 	"github.com/clawsup/clawsup/supervisor/raw"
@@ -51,6 +53,7 @@ type change struct {
 	fill    func(from, dir string) error
 	command string // of a shell that is in the workspace; $1 is its cache
 	writes  bool   // so that it can be compared with the same on the disk
+	bulky   bool   // many bytes
 	rounds  int
 }
 
@@ -71,11 +74,11 @@ func someChanges() []change {
 		tree.name, tree.needs = fmt.Sprintf("unpacking %d packages of %d files", treePackages, treeFiles), "/usr/bin/tar"
 		tree.command = `for p in tarballs/*; do d=node_modules/${p##*/}; mkdir -p "$d"; tar -xzf "$p" -C "$d" --strip-components=1; done`
 	}
-	tree.modes, tree.make, tree.writes, tree.rounds = writing, makeTarballs, true, 7
+	tree.modes, tree.make, tree.writes, tree.rounds = writing, makeTarballs, true, 6
 	tree.fill = func(from, dir string) error { return os.CopyFS(dir, os.DirFS(from)) }
 	return []change{
-		{name: manyFiles, needs: "/usr/bin/split", quick: true, modes: writing, command: newFiles(10_000), writes: true, rounds: 10},
-		{name: "a file of 256 MB", needs: "/usr/bin/head", modes: writing, command: newBytes(256 << 20), writes: true, rounds: 10},
+		{name: manyFiles, needs: "/usr/bin/split", quick: true, modes: writing, command: newFiles(10_000), writes: true, rounds: 8},
+		{name: "a file of 256 MB", needs: "/usr/bin/head", modes: writing, command: newBytes(256 << 20), writes: true, bulky: true, rounds: 8},
 		tree, status, minimal,
 	}
 }
@@ -151,7 +154,7 @@ func (b *bench) change(ctx context.Context, s *site, c change, dir string) error
 	}
 	add := func(list []contestant, name, gives, command string) []contestant {
 		k := contestant{name: name, gives: gives}
-		own := fresh{dir: filepath.Join(dir, strconv.Itoa(len(list)))}
+		own := fresh{dir: filepath.Join(dir, strconv.Itoa(len(list))), heap: !c.bulky}
 		at, spawned := own.path, own.spawned()
 		if c.shared != "" {
 			spawned = filepath.Join(made, c.shared)
@@ -171,7 +174,7 @@ func (b *bench) change(ctx context.Context, s *site, c change, dir string) error
 		return append(list, k)
 	}
 	list := add(nil, unit, "nothing; written to memory", c.command)
-	if c.writes {
+	if c.writes && !b.options.quick {
 		list = add(list, "synced", "nothing; the disk has it when it returns", c.command+"; sync -f .")
 	} else {
 		list[0].gives = "nothing"
@@ -197,6 +200,7 @@ func (b *bench) race(ctx context.Context, name string, list []contestant, size l
 		}
 		defer list[i].close()
 	}
+	unix.Sync() // what was made for them is no commit's to wait for
 	size.rounds = max(leastRounds, b.share(size.rounds))
 	if b.options.quick {
 		size.most = min(size.most, 10*time.Second)
@@ -215,11 +219,11 @@ func (b *bench) race(ctx context.Context, name string, list []contestant, size l
 // it created.
 const touchThree = "cd at; rm new-*; echo line >>kept; echo new >new-" + callNumber
 
-// wideFiles are how many files the workspaces have.
-var wideFiles = []int{1_000, 200_000}
-
-// wideName is an overlay workspace with so many files.
-func wideName(files int) string { return fmt.Sprintf("overlay, %d files", files) }
+// An overlay workspace with few files, and one with many.
+const (
+	fewFiles, fewFilesName   = 1_000, "overlay, 1,000 files"
+	wideFiles, wideFilesName = 200_000, "overlay, 200,000 files"
+)
 
 // wide is the same small change in a small workspace and in a large one.
 func (b *bench) wide(ctx context.Context, s *site, dir string) error {
@@ -229,7 +233,7 @@ func (b *bench) wide(ctx context.Context, s *site, dir string) error {
 		return at, makeWide(at, files)
 	}
 	var list []contestant
-	host, err := place(unit, wideFiles[0])
+	host, err := place(unit, fewFiles)
 	if err != nil {
 		return err
 	}
@@ -243,10 +247,7 @@ func (b *bench) wide(ctx context.Context, s *site, dir string) error {
 			dial: func() (asker, error) { return s.follower(submit) }})
 		return err
 	}
-	err = add("rw", "rw", wideFiles[0])
-	for _, files := range wideFiles {
-		err = errors.Join(err, add(wideName(files), "overlay", files))
-	}
+	err = errors.Join(add("rw", "rw", fewFiles), add(fewFilesName, "overlay", fewFiles), add(wideFilesName, "overlay", wideFiles))
 	if err != nil {
 		return err
 	}
@@ -278,7 +279,7 @@ func (b *bench) large(ctx context.Context, s *site, dir string) error {
 		if b.options.quick && !g.quick {
 			continue
 		}
-		own := fresh{dir: filepath.Join(dir, "large", strconv.Itoa(i))}
+		own := fresh{dir: filepath.Join(dir, "large", strconv.Itoa(i)), heap: g.entries > 1}
 		f, err := s.follower(func(n int) api.Submit { return inWorkspace("overlay", own.path(n), g.command) })
 		if err != nil {
 			return err
@@ -357,7 +358,7 @@ func (b *bench) deletion(ctx context.Context, s *site, dir string) error {
 		}
 		return nil
 	}
-	err = f.repeat(ctx, b.share(10), first, func() error {
+	err = f.repeat(ctx, b.share(8), first, func() error {
 		deleted = append(deleted, f.last)
 		return undo(true)
 	})

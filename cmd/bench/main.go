@@ -54,6 +54,16 @@
 // sandbox that is used once. Its log is on the disk of /var/tmp, whose time for a
 // sync is measured in the same run.
 //
+// # Change sets
+//
+// The same work is done in a workspace that is written through, or only read, and
+// in an overlay, whose change set is committed before the answer; by calls of one
+// daemon, and by a spawned command beside them. Each call that writes finds a
+// workspace as if it were the first. A call is followed, so that its stages can be told apart: until
+// its tool begins, the tool by its own clock, until the change set is listed, and
+// until it is committed, that is on the disk. What the other modes write is in
+// memory when they return; so there is the spawned command with a sync(1) as well.
+//
 // # Promises
 //
 // With -quick there are fewer rounds, and the exit status is 1 when a promise of
@@ -147,7 +157,7 @@ func parse(args []string) (o options, err error) {
 		fmt.Fprintf(flags.Output(), usage, strings.Join(partNames(), ", "))
 		flags.PrintDefaults()
 	}
-	flags.BoolVar(&o.quick, "quick", false, "fewer rounds, latency and throughput alone, and fail when a promise is broken")
+	flags.BoolVar(&o.quick, "quick", false, "fewer rounds, latency, throughput and change sets alone, and fail when a promise is broken")
 	flags.StringVar(&o.json, "json", "", "write all figures to this `file`")
 	flags.StringVar(&o.programs, "programs", "bin", "the `folder` with clawsup and clawsupd")
 	flags.StringVar(&o.parts, "parts", "", "measure only these parts, a comma-separated `list`")

@@ -28,6 +28,13 @@ func TestFresh(t *testing.T) {
 	if _, err := os.Stat(own.path(0)); !os.IsNotExist(err) {
 		t.Errorf("the workspace before is still there: %v", err)
 	}
+	own.heap = true
+	if err := own.before(2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(own.path(1)); err != nil {
+		t.Errorf("a workspace that was to stay is gone: %v", err)
+	}
 	c := contestant{argv: []string{"x", own.spawned()}}
 	if got := c.line(0, "1")[1]; got != own.path(1) {
 		t.Errorf("what is spawned works in %s, not in %s", got, own.path(1))
