@@ -135,7 +135,7 @@ func (p *piece) applied(report *commit.Report) error {
 		return errors.Join(fmt.Errorf("%w: %s", ErrNothing, why(report)), s.clearCommit(p.dir))
 	}
 	p.warn("the session will be asked about what it made itself: that could not be noted", p.learn())
-	p.Trash, p.Held = report.Applied > 0, trashed(p.dir)
+	p.Trash, p.Trashed = report.Applied > 0, trashed(p.dir)
 	p.become(Committed, s.o.Now())
 	p.Reason = ""
 	if err := p.keep(p.dir); err != nil {

@@ -68,10 +68,19 @@ func (w *world) chown() {
 	}))
 }
 
+// maker keeps user namespaces for all tests, as a daemon does.
+func maker(stage string) overlay.Maker {
+	m := keeper()
+	m.Stage = stage
+	return m
+}
+
+var keeper = sync.OnceValue(func() overlay.Maker { return *overlay.New("", "/bin/true", "") })
+
 func (w *world) options() Options {
 	return Options{
 		Dir: filepath.Join(w.dir, "changes"), Locks: filepath.Join(w.dir, "trees"),
-		Maker: overlay.Maker{Stage: w.stage(), Program: "/bin/true"},
+		Maker: maker(w.stage()),
 		Bounds: func() Bounds {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -24,6 +24,14 @@ func checkID(id string) error {
 	return nil
 }
 
+// checkSession refuses what can't be a session's directory.
+func checkSession(id string) error {
+	if !idForm.MatchString(id) {
+		return fmt.Errorf("%s is no session's id", visible.Quote(clip(id)))
+	}
+	return nil
+}
+
 // mint makes an id of 80 random bits.
 func mint() string {
 	var b [10]byte

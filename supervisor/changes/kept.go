@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -26,8 +25,8 @@ const (
 // session locks what a session has, and gives its directory. It is made if
 // need be.
 func (s *Store) session(ctx context.Context, id string) (dir string, l *lock, err error) {
-	if err := checkID(id); err != nil {
-		return "", nil, fmt.Errorf("session %w", err)
+	if err := checkSession(id); err != nil {
+		return "", nil, err
 	}
 	dir = filepath.Join(s.o.Dir, sessionsName, id)
 	for {

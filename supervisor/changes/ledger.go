@@ -96,8 +96,8 @@ func (s *Store) readLedger(session string) (ledger, error) {
 	if session == "" {
 		return nil, nil
 	}
-	if err := checkID(session); err != nil {
-		return nil, fmt.Errorf("session %w", err)
+	if err := checkSession(session); err != nil {
+		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(s.o.Dir, sessionsName, session, ledgerName), os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) {

@@ -263,29 +263,24 @@ func (s *Store) clear(name string) error {
 	return errors.Join(tree.Remove(ctx, int(d.Fd()), name), d.Close())
 }
 
-// entries gives what is on the disk, the newest first, with the ids of what
-// can't be read.
-func (s *Store) entries() (list []*entry, bad map[string]error, err error) {
+// entries gives what is on the disk, the newest first. What begins, has just
+// gone or can't be read is left out.
+func (s *Store) entries() ([]*entry, error) {
 	names, err := os.ReadDir(s.o.Dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	bad = map[string]error{}
+	var list []*entry
 	for _, n := range names {
 		if !idForm.MatchString(n.Name()) || !n.IsDir() {
 			continue
 		}
-		e, err := readEntry(s.path(n.Name()))
-		switch {
-		case errors.Is(err, os.ErrNotExist): // it begins, or has just gone
-		case err != nil:
-			bad[n.Name()] = err
-		default:
+		if e, err := readEntry(s.path(n.Name())); err == nil {
 			list = append(list, e)
 		}
 	}
 	slices.SortFunc(list, func(a, b *entry) int { return b.Created.Compare(a.Created) })
-	return list, bad, nil
+	return list, nil
 }
 
 // sweep removes what a killed process left half-written.

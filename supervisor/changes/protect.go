@@ -22,11 +22,20 @@ type guard struct {
 	moves  map[string]string // of renamed directories: from their new paths
 	comes  map[string]bool   // folded paths of the set that rows look for beside others
 	there  map[string]bool   // what was looked for in the workspace already
+	dirs   map[string]string // of directories above paths: why they are protected
 }
+
+// Bounds of what a guard remembers. Sets are in the order of their paths, so
+// that little is looked for again.
+const (
+	mostDirs  = 4096
+	mostThere = 256 // each has a path of its own
+)
 
 // table is a list of patterns, so that few have to be compared with a path.
 type table struct {
 	anywhere map[string][]mark // patterns at every depth, by their first name
+	longest  int               // names of a pattern at every depth, and one
 	endings  []mark            // those of one name that is an ending
 	anchored []mark            // the others
 }
@@ -39,6 +48,7 @@ type mark struct {
 }
 
 func (t *table) add(m mark) {
+	t.longest = max(t.longest, len(m.names)+1)
 	switch first := m.names[0]; {
 	case !m.deep:
 		t.anchored = append(t.anchored, m)
@@ -83,7 +93,7 @@ func newGuard(set *changeset.Set, root int, more []string) (*guard, error) {
 	}
 	g := &guard{
 		tables: []*table{builtIn(), configured}, root: root,
-		moves: map[string]string{}, comes: map[string]bool{}, there: map[string]bool{},
+		moves: map[string]string{}, comes: map[string]bool{}, there: map[string]bool{}, dirs: map[string]string{},
 	}
 	for i := range set.Entries {
 		e := &set.Entries[i]
@@ -106,8 +116,35 @@ func foldPath(path string) string {
 }
 
 // why says why a path is protected; empty: it isn't. Of a directory it may be
-// that only what is in it is.
+// that only what is in it is. What is in a protected directory is protected as
+// that is, which is found once for all that is in it: else a tool's hundred
+// thousand files below hundreds of directories would be compared at each of them.
 func (g *guard) why(path string, directory bool) string {
+	if why := g.whyDir(above(path)); why != "" {
+		return why
+	}
+	return g.whyHere(path, directory)
+}
+
+// whyDir says it of a directory above a path.
+func (g *guard) whyDir(path string) string {
+	if path == "" {
+		return ""
+	}
+	why, known := g.dirs[path]
+	if !known {
+		why = cmp.Or(g.whyDir(above(path)), g.whyHere(path, true))
+		if len(g.dirs) >= mostDirs {
+			clear(g.dirs)
+		}
+		g.dirs[path] = why
+	}
+	return why
+}
+
+// whyHere says it of a path in a directory that isn't protected: by patterns
+// that take its last name.
+func (g *guard) whyHere(path string, directory bool) string {
 	plain := strings.Split(path, "/")
 	names := make([]string, len(plain))
 	for i, n := range plain {
@@ -126,7 +163,7 @@ func (g *guard) why(path string, directory bool) string {
 		if why := first(t.anchored, 0, hit); why != "" {
 			return why
 		}
-		for at := range names {
+		for at := max(0, len(names)-t.longest); at < len(names); at++ {
 			if why := cmp.Or(first(t.anywhere[names[at]], at, hit), first(t.endings, at, hit)); why != "" {
 				return why
 			}
@@ -164,6 +201,9 @@ func (g *guard) has(dir, name string) bool {
 	there, known := g.there[path]
 	if !known {
 		there = g.exists(path) || g.exists(g.before(path))
+		if len(g.there) >= mostThere {
+			clear(g.there)
+		}
 		g.there[path] = there
 	}
 	return there

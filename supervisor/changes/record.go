@@ -31,9 +31,8 @@ type entry struct {
 	Working string        `json:"working,omitempty"` // the call that is writing
 	Begin   time.Time     `json:"begin,omitzero"`    // see changeset.Layer
 	Slew    time.Duration `json:"slew,omitempty"`    // of the clock when it began: see slew
-	Held    int64         `json:"held,omitempty"`    // bytes in the trash
+	Trashed int64         `json:"trashed,omitempty"` // bytes in the trash
 	Trying  bool          `json:"trying,omitempty"`  // a commit began
-	Chosen  *Choice       `json:"chosen,omitempty"`  // of that commit
 	Paths   []raw.String  `json:"paths,omitempty"`   // of one that undoes another: what was to be undone; none: all
 }
 
@@ -48,7 +47,7 @@ func (e *entry) become(s State, now time.Time) {
 // fill gives what is told of a change set, with what isn't on the disk as such.
 func (e *entry) fill(dir string, b Bounds) Change {
 	c := e.Change
-	c.Bytes = e.Held
+	c.Bytes = e.Trashed
 	if st, err := os.Lstat(filepath.Join(dir, imageName)); err == nil {
 		c.Bytes += allocated(st)
 	}
@@ -80,6 +79,9 @@ func (e *entry) note(dir string) error {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err
+	}
+	if len(text) >= record.Max {
+		return fmt.Errorf("%s: a record of %d bytes is more than %d", dir, len(text), record.Max)
 	}
 	f, err := os.CreateTemp(dir, ".new-") // as package record has it, and sweeps
 	if err != nil {

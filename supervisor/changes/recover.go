@@ -3,6 +3,7 @@
 package changes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -102,10 +103,8 @@ func (p *piece) takeUp(ctx context.Context) error {
 	if err := p.sweep(); err != nil {
 		return err
 	}
-	if p.Trying {
-		if err := p.resume(ctx); err != nil {
-			return err
-		}
+	if err := p.resume(ctx); err != nil {
+		return err
 	}
 	switch {
 	case p.State == Asking:
@@ -145,8 +144,13 @@ func (p *piece) lose(why error) (Change, error) {
 	return p.Change, errors.Join(p.keep(p.dir), p.drop())
 }
 
-// resume finishes a commit that was cut off, or takes it back.
+// resume finishes a commit that was cut off, or takes it back. After a power
+// loss the record may not know of one: its journal does.
 func (p *piece) resume(ctx context.Context) error {
+	if _, err := os.Lstat(filepath.Join(p.dir, commitName)); p.State.Over() || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	p.By = cmp.Or(p.By, "the machine stopped before it was noted who")
 	report, err := commit.Recover(ctx, filepath.Join(p.dir, commitName), func() (*os.File, error) {
 		return openWorkspace(string(p.Workspace), p.Identity)
 	})
@@ -157,8 +161,9 @@ func (p *piece) resume(ctx context.Context) error {
 		p.Trying, p.By = false, ""
 		return errors.Join(p.hold("a commit of it was cut off, and changed nothing"), p.store.clearCommit(p.dir))
 	}
-	if err := p.applied(report); err != nil && !errors.Is(err, ErrNothing) {
-		return err
+	err = p.applied(report)
+	if errors.Is(err, ErrNothing) {
+		return p.hold("it could not be committed: " + visible.Line(clip(err.Error())))
 	}
-	return nil
+	return err
 }

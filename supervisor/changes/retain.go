@@ -33,7 +33,7 @@ func allocated(st os.FileInfo) int64 {
 // discarded, trash is emptied, and what is left of either, the record of it,
 // goes after as long again. What somebody is at work on stays.
 func (s *Store) Expire(ctx context.Context) error {
-	entries, _, err := s.entries()
+	entries, err := s.entries()
 	if err != nil {
 		return err
 	}
@@ -51,6 +51,10 @@ func (s *Store) Expire(ctx context.Context) error {
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(append(errs, err)...)
+		}
+		if e.Working != "" {
+			errs = append(errs, s.orphan(ctx, e.ID, b, now))
+			continue
 		}
 		t := e.fate(b, now, room, over)
 		if t == stay {
@@ -82,7 +86,7 @@ const (
 func (e *entry) fate(b Bounds, now time.Time, room int64, over int) fate {
 	old := !now.Before(e.Since.Add(b.Keep))
 	switch {
-	case e.State == Asking, e.Working != "": // who asked, or runs it, decides
+	case e.State == Asking: // who asked decides
 		return stay
 	case e.State == Discarded, e.State == Committed && !e.Trash:
 		if old || over > mostOver {
@@ -95,6 +99,26 @@ func (e *entry) fate(b Bounds, now time.Time, room int64, over int) fate {
 		return noRoom
 	}
 	return stay
+}
+
+// orphan looks after what a call wrote whose process is gone. What can't be
+// listed for as long as it is kept is discarded.
+func (s *Store) orphan(ctx context.Context, id string, b Bounds, now time.Time) error {
+	p, err := s.claim(id)
+	if errors.Is(err, errTaken) || errors.Is(err, ErrUnknown) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if p.Working == "" { // it has ended meanwhile
+		return p.leave()
+	}
+	if err = p.takeUp(ctx); err != nil && !p.gone && !now.Before(p.Since.Add(b.Keep)) {
+		_, gone := p.discard(byRetention, "what the call changed could not be listed: "+clip(err.Error()))
+		return gone
+	}
+	return errors.Join(err, p.leave())
 }
 
 // meet does it, if nobody is at work on the change set, and gives the bytes
@@ -135,7 +159,7 @@ func (p *piece) empty() error {
 	if err := commit.Empty(filepath.Join(p.dir, commitName)); err != nil {
 		return err
 	}
-	p.Trash, p.Held, p.Since = false, 0, p.store.o.Now()
+	p.Trash, p.Trashed, p.Since = false, 0, p.store.o.Now()
 	return p.keep(p.dir)
 }
 
@@ -167,7 +191,7 @@ func (s *Store) Empty(ctx context.Context, id string, before time.Time) (int64, 
 		n, err := p.emptied(before)
 		return n, errors.Join(err, p.leave())
 	}
-	entries, _, err := s.entries()
+	entries, err := s.entries()
 	if err != nil {
 		return 0, err
 	}
@@ -196,17 +220,17 @@ func (p *piece) emptied(before time.Time) (int64, error) {
 	if p.State != Committed || !p.Trash || p.Ended.After(before) {
 		return 0, nil
 	}
-	n := p.Held
+	n := p.Trashed
 	return n, p.empty()
 }
 
 // Forget drops what is known of a session that is over: its open change set is
 // held, and nothing is its own any more.
 func (s *Store) Forget(ctx context.Context, session string) error {
-	if err := checkID(session); err != nil {
-		return fmt.Errorf("session %w", err)
+	if err := checkSession(session); err != nil {
+		return err
 	}
-	entries, _, err := s.entries()
+	entries, err := s.entries()
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func (s *Store) Close() error {
 // List gives all change sets, newest first. One whose record can't be read is
 // left out; the next Open sets it aside.
 func (s *Store) List() ([]Change, error) {
-	entries, _, err := s.entries()
+	entries, err := s.entries()
 	if err != nil {
 		return nil, err
 	}

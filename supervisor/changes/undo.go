@@ -114,7 +114,7 @@ func (p *piece) undid() error {
 	}
 	if !slices.Contains(old.UndoneBy, p.ID) {
 		old.UndoneBy = append(old.UndoneBy, p.ID)
-		old.Held = trashed(old.dir)
+		old.Trashed = trashed(old.dir)
 		err = old.keep(old.dir)
 	}
 	return errors.Join(err, old.leave())

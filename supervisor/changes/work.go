@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/clawsup/clawsup/runtime/overlay"
@@ -41,6 +42,20 @@ type Work struct {
 	over bool // mu
 }
 
+// Bounds of what a record tells of calls.
+const (
+	mostCalls   = 1000 // the latest
+	mostCommand = 4096 // bytes
+)
+
+// shorten bounds a command, which is there for people.
+func shorten(s string) string {
+	if len(s) <= mostCommand {
+		return s
+	}
+	return strings.ToValidUTF8(s[:mostCommand], "") + "..."
+}
+
 var errEnded = errors.New("the call's change set has ended")
 
 // Begin makes a layer, or takes the session's, when no commit is at work on the
@@ -54,6 +69,7 @@ func (s *Store) Begin(ctx context.Context, b Start) (_ *Work, err error) {
 	if err := checkID(b.ID); err != nil {
 		return nil, err
 	}
+	b.Command = shorten(b.Command)
 	if b.Keep && b.Session == "" {
 		return nil, errors.New("only a session can keep its changes for further calls")
 	}
@@ -96,6 +112,7 @@ func (s *Store) Begin(ctx context.Context, b Start) (_ *Work, err error) {
 		return nil, err
 	}
 	p.Calls, p.Working, p.Command = append(p.Calls, b.ID), b.ID, b.Command
+	p.Calls = p.Calls[max(0, len(p.Calls)-mostCalls):]
 	return w, p.note(p.dir)
 }
 
@@ -227,3 +244,5 @@ func (p *piece) ended(set *changeset.Set) (Change, error) {
 	c := p.fill(p.dir, p.store.o.Bounds())
 	return c, errors.Join(err, p.leave())
 }
+
+var _ rootfs.Upper = (*Work)(nil)
