@@ -78,6 +78,11 @@ func Commit(ctx context.Context, o Order) (*Report, error) {
 		return fail(err)
 	}
 	defer d.close()
+	defer func() {
+		if w.kin != nil {
+			w.kin.end()
+		}
+	}()
 	if w.journal, err = newJournal(d.dir); err != nil {
 		return fail(err)
 	}
@@ -86,7 +91,8 @@ func Commit(ctx context.Context, o Order) (*Report, error) {
 	if err := w.prepare(d, h, o); err != nil {
 		return fail(errors.Join(err, d.takeBack(w)))
 	}
-	return d.finish(w)
+	source, _ := o.Source.(*trashSource)
+	return d.finish(w, source)
 }
 
 // desk is what a commit has open beside the workspace.
@@ -225,12 +231,16 @@ func (d *desk) sweep() error {
 	return fsync(int(d.dir.Fd()))
 }
 
-// finish does what is to be done after "ready".
-func (d *desk) finish(w *work) (*Report, error) {
+// finish does what is to be done after "ready". source is the trash that the
+// content came from; nil: it came from elsewhere.
+func (d *desk) finish(w *work, source *trashSource) (*Report, error) {
 	w.ctx = context.Background()
+	_ = d.hand.do(func() error { w.apply(); return nil })
+	if source != nil {
+		source.consume(w)
+	}
 	err := d.hand.do(func() error {
 		defer w.place.forget()
-		w.apply()
 		w.settleLanded()
 		return w.settleDisk()
 	})

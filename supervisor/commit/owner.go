@@ -18,13 +18,14 @@ type hand struct {
 	work chan func()
 }
 
-// lend makes the thread. It ends with end.
-func lend(o rootfs.Owner) (*hand, error) {
+// lend makes the thread, with the capabilities that it keeps after all. It ends
+// with end.
+func lend(o rootfs.Owner, keep ...int) (*hand, error) {
 	h := &hand{work: make(chan func())}
 	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with its rights
-		err := become(o)
+		err := become(o, keep)
 		ready <- err
 		if err != nil {
 			return
@@ -50,7 +51,7 @@ func (h *hand) end() { close(h.work) }
 
 // become gives this thread alone the owner's rights. The system calls are
 // meant for a thread (nptl(7): it is the C library that spreads them).
-func become(o rootfs.Owner) error {
+func become(o rootfs.Owner, keep []int) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("setgroups: %w", errno)
 	}
@@ -63,8 +64,12 @@ func become(o rootfs.Owner) error {
 	if uid, _ := unix.SetfsuidRetUid(-1); uid != o.UID {
 		return fmt.Errorf("setfsuid %d: the user is %d still", o.UID, uid)
 	}
-	none := [2]unix.CapUserData{}
-	if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
+	var set [2]unix.CapUserData
+	for _, c := range keep {
+		set[c/32].Effective |= 1 << (c % 32)
+		set[c/32].Permitted |= 1 << (c % 32)
+	}
+	if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &set[0]); err != nil {
 		return fmt.Errorf("capset: %w", err)
 	}
 	return nil

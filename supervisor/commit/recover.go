@@ -87,7 +87,7 @@ func Recover(ctx context.Context, dir string, open func() (*os.File, error)) (*R
 		}
 		return nil, nil
 	}
-	return d.finish(w)
+	return d.finish(w, nil)
 }
 
 func readReport(dir string) (*Report, error) {

@@ -3,6 +3,7 @@
 package commit
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -146,6 +147,11 @@ func (w *work) into(i int) (fd int, name string, err error) {
 
 func (w *work) stageFile(i int, src *os.File, trusted bool) error {
 	e := &w.items[i].Entry
+	if trusted {
+		if adopted, err := w.adopt(i, int(src.Fd())); adopted || err != nil {
+			return err
+		}
+	}
 	dir, name, err := w.into(i)
 	if err != nil {
 		return err
@@ -180,6 +186,54 @@ func (w *work) stageFile(i int, src *os.File, trusted bool) error {
 	return nil
 }
 
+// adopt gives a file of the trash, if it is in all what it was, another name
+// where it is to be: owner, ACLs and all else come back with it. Where that
+// can't be, it is copied.
+func (w *work) adopt(i, src int) (bool, error) {
+	e := &w.items[i].Entry
+	var st unix.Stat_t
+	if err := unix.Fstat(src, &st); err != nil {
+		return false, err
+	}
+	a := &e.After
+	if typeOf(&st) != a.Type || st.Size != a.Size || st.Mode&0o7777 != a.Mode || st.Uid != a.UID || st.Gid != a.GID || st.Mtim.Nano() != a.Modified {
+		return false, nil
+	}
+	dir, name, err := w.into(i)
+	if err != nil {
+		return false, err
+	}
+	var home unix.Stat_t
+	if err := unix.Fstat(dir, &home); err != nil || home.Dev != st.Dev {
+		return false, err
+	}
+	if sum, err := w.pour(-1, src, &st); err != nil || sum != a.Digest {
+		return false, cmp.Or(err, errContent)
+	}
+	if int(st.Uid) == w.owner.UID {
+		err = linkOpen(src, dir, name)
+	} else {
+		// Where links are protected (proc_sys_fs(5)), one to another's file
+		// takes a capability: a thread that does nothing else has it.
+		if w.kin == nil {
+			if w.kin, err = lend(w.owner, unix.CAP_FOWNER); err != nil {
+				return false, errFatal{err}
+			}
+		}
+		err = w.kin.do(func() error { return linkOpen(src, dir, name) })
+	}
+	if err == nil && w.small() {
+		err = fsync(src)
+	}
+	if fatal(err) {
+		return false, err
+	}
+	if err == nil {
+		w.items[i].Staged = inodeOf(&st)
+	}
+	return err == nil, nil
+}
+
 // plain are the mode bits that are committed: not setuid, not setgid.
 const plain = 0o1777
 
@@ -205,12 +259,13 @@ func (w *work) copy(fd int, src *os.File, e *changeset.Entry, trusted bool) erro
 var errContent = errors.New("its content is not what was judged")
 
 // pour copies a file and gives the digest of what was copied. The bytes are
-// read once for both; where blocks can be shared they are only read.
+// read once for both; where blocks can be shared they are only read. to may be
+// -1: nothing is copied.
 func (w *work) pour(to, from int, st *unix.Stat_t) (string, error) {
 	h := sha256.New()
-	shared := st.Size > 0 && clone(to, from) == nil
-	if shared {
-		from = to
+	shared := to < 0
+	if !shared && st.Size > 0 && clone(to, from) == nil {
+		shared, from = true, to
 	}
 	if st.Blocks*512 >= st.Size {
 		if err := w.span(h, to, from, 0, st.Size, shared); err != nil {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -24,7 +23,8 @@ var ErrEmptied = errors.New("the trash does not have it any more")
 // paths for which only says yes (nil: all), and the source of its content, the
 // trash. It is committed as any other, into a directory of its own. Entries
 // whose file is not what the commit left have the note Conflict. A path in a
-// directory that was deleted brings the directory back with it.
+// directory that was deleted brings the directory back with it. What an undo
+// brought back already is not in the set; after Empty there is ErrEmptied.
 func Undo(ctx context.Context, dir string, root *os.File, only func(path string) bool) (*changeset.Set, Source, error) {
 	fail := func(err error) (*changeset.Set, Source, error) { return nil, nil, fmt.Errorf("undo: %w", err) }
 	all, err := readLanded(dir)
@@ -47,9 +47,19 @@ func Undo(ctx context.Context, dir string, root *os.File, only func(path string)
 		if err != nil {
 			return fail(fmt.Errorf("%s: %w", quote(string(all[i].Entry.Path)), err))
 		}
+		if e.Kind == changeset.Created && e.After.Type == changeset.Directory {
+			// A part of it was brought back already, and the directory with it.
+			if st, err := p.look(u.here(string(all[i].At)), inode{}); err == nil && typeOf(&st) == changeset.Directory && !u.occupies(string(all[i].At)) {
+				continue
+			}
+		}
 		if all[i].Trash != "" && (e.Kind == changeset.Created || e.Kind == changeset.Modified) {
-			if !s.has(string(all[i].Trash)) {
-				return fail(fmt.Errorf("%s: %w", quote(string(all[i].Entry.Path)), ErrEmptied))
+			there, err := s.has(string(all[i].Trash))
+			if err != nil {
+				return fail(fmt.Errorf("%s: %w", quote(string(all[i].Entry.Path)), err))
+			}
+			if !there {
+				continue
 			}
 			if e.Target, err = s.target(&e, string(all[i].Trash)); err != nil {
 				return fail(fmt.Errorf("%s: %w", quote(string(all[i].Entry.Path)), err))
@@ -82,16 +92,20 @@ type undoing struct {
 	chosen []bool
 	from   map[string]int // by path before: Renamed
 	to     map[string]int // by path after: Renamed
+	new    map[string]int // by path after: Created and Renamed
 }
 
 func newUndoing(all []trace, only func(path string) bool) *undoing {
-	u := &undoing{all: all, chosen: make([]bool, len(all)), from: map[string]int{}, to: map[string]int{}}
+	u := &undoing{all: all, chosen: make([]bool, len(all)), from: map[string]int{}, to: map[string]int{}, new: map[string]int{}}
 	gone := map[string]int{}   // by path before: Deleted
 	path := map[string][]int{} // by path
 	for i, l := range all {
 		path[string(l.Entry.Path)] = append(path[string(l.Entry.Path)], i)
 		switch l.Entry.Kind {
+		case changeset.Created:
+			u.new[string(l.Entry.Path)] = i
 		case changeset.Renamed:
+			u.new[string(l.Entry.Path)] = i
 			u.from[string(l.Entry.From)], u.to[string(l.Entry.Path)] = i, i
 		case changeset.Deleted:
 			gone[string(l.At)] = i
@@ -116,6 +130,22 @@ func newUndoing(all []trace, only func(path string) bool) *undoing {
 		}
 	}
 	return u
+}
+
+// here gives where a path of before is in the workspace.
+func (u *undoing) here(at string) string {
+	for up := at; up != ""; up = parent(up) {
+		if i, ok := u.from[up]; ok {
+			return string(u.all[i].Entry.Path) + at[len(up):]
+		}
+	}
+	return at
+}
+
+// occupies says whether the commit put something where a deleted path was.
+func (u *undoing) occupies(at string) bool {
+	_, ok := u.new[u.here(at)]
+	return ok
 }
 
 // after gives where the path of after is, once this is undone.
@@ -261,9 +291,35 @@ func (s *trashSource) in(path string, do func(dir int, name string) error) error
 	return nil
 }
 
-// has says whether the trash still has the thing that a path is of.
-func (s *trashSource) has(path string) bool {
-	top, _, _ := strings.Cut(path, "/")
-	_, err := os.Lstat(filepath.Join(s.dir, top))
-	return err == nil
+// has says whether the trash still has something: what was brought back already
+// it has not.
+func (s *trashSource) has(path string) (there bool, err error) {
+	err = s.in(path, func(dir int, name string) error {
+		st, err := lstat(dir, name)
+		there = typeOf(&st) != changeset.None
+		return err
+	})
+	if errors.Is(err, errMoved) {
+		return false, nil
+	}
+	return there, err
+}
+
+// consume removes from the trash what a commit brought back. What can't be
+// removed stays until the trash is emptied.
+func (s *trashSource) consume(w *work) {
+	for i := range slices.Backward(w.items) { // what is in a directory before it
+		path, ok := s.from[string(w.items[i].Entry.Path)]
+		if !ok || !w.made(i) || !w.live(i) {
+			continue
+		}
+		flags := 0
+		if w.items[i].Entry.After.Type == changeset.Directory {
+			flags = unix.AT_REMOVEDIR
+		}
+		err := s.in(path, func(dir int, name string) error { return unlink(dir, name, flags) })
+		for up := parent(path); up != "" && err == nil; up = parent(up) { // if nothing is in it any more
+			err = s.in(up, func(dir int, name string) error { return unlink(dir, name, unix.AT_REMOVEDIR) })
+		}
+	}
 }

@@ -67,7 +67,8 @@ type work struct {
 	owner   rootfs.Owner
 	id      string // of the names that it hides things under
 	place   *place
-	trash   int // descriptor
+	trash   int   // descriptor
+	kin     *hand // with the right to link to others' files; nil until it is needed
 	journal *journal
 	again   bool // it was cut off, and Recover goes on
 

@@ -41,6 +41,13 @@ func link(from int, name string, to int, other string) error {
 	return unix.Linkat(from, name, to, other, 0)
 }
 
+// linkOpen gives an open file a name, which it may have lost: it is this file
+// and no other.
+func linkOpen(fd, dir int, name string) error {
+	about("link")
+	return unix.Linkat(unix.AT_FDCWD, proc(fd), dir, name, unix.AT_SYMLINK_FOLLOW)
+}
+
 func unlink(dir int, name string, flags int) error {
 	about("unlink")
 	return unix.Unlinkat(dir, name, flags)
