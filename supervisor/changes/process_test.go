@@ -185,6 +185,41 @@ func TestOfAnother(t *testing.T) {
 	}
 }
 
+// TestKilledBesides: a store that goes on looks after what another process
+// left, too.
+func TestKilledBesides(t *testing.T) {
+	w := newWorld(t, "a")
+	kill, id := w.childAt("written", nil)
+	must(t, w.store.Expire(t.Context()))
+	if got := w.change(id); got.State != Writing {
+		t.Errorf("%+v", got)
+	}
+	kill()
+	must(t, w.store.Expire(t.Context()))
+	if got := w.change(id); got.State != Held || got.Reason != cutOff {
+		t.Errorf("%+v", got)
+	}
+	w.commit(id, Choice{})
+	w.want("a=child")
+
+	// What can't be listed is kept as long as all else, and no longer.
+	kill, id = w.childAt("written", nil)
+	kill()
+	aside := filepath.Join(w.dir, "aside")
+	must(t, os.Rename(w.workspace, aside))
+	if err := w.store.Expire(t.Context()); !errors.Is(err, ErrReplaced) {
+		t.Error(err)
+	}
+	w.wantStates("listed later", id+"=writing")
+	w.pass(2 * time.Hour)
+	must(t, w.store.Expire(t.Context()))
+	if got := w.change(id); got.State != Discarded || !strings.Contains(got.Reason, "could not be listed") {
+		t.Errorf("%+v", got)
+	}
+	must(t, os.Rename(aside, w.workspace))
+	w.want("a=child")
+}
+
 // committing is a child's role: it commits a change set.
 func committing(args []string) error {
 	w, err := inWorld(args[0])
@@ -232,6 +267,8 @@ func TestOneOfTwoProcesses(t *testing.T) {
 
 // TestKilledInCommit: a commit that is cut off has happened, or hasn't.
 func TestKilledInCommit(t *testing.T) {
+	back := 0 // rounds in which it was taken back
+	defer func() { t.Logf("%d commits were taken back", back) }()
 	for round := range 12 {
 		w := newWorld(t, "a")
 		var names []string
@@ -276,15 +313,22 @@ func TestKilledInCommit(t *testing.T) {
 		must(t, cmd.Process.Kill())
 		_ = cmd.Wait()
 		<-over
+		by := "child"
+		if e, err := readEntry(w.store.path(c.ID)); err == nil && round%2 == 1 && !e.State.Over() {
+			// What a power loss leaves: the record of before.
+			e.Trying, e.By, by = false, "", "the machine stopped before it was noted who"
+			must(t, e.note(w.store.path(c.ID)))
+		}
 		w.store = w.open()
 		switch got := w.change(c.ID); got.State {
 		case Held:
+			back++
 			if after := w.tree(); after != before {
 				t.Errorf("round %d: held, and changed:\n%s", round, after)
 			}
 			w.commit(c.ID, Choice{})
 		case Committed:
-			if got.Report == nil || got.Report.Applied != len(names) || !got.Trash || got.By != "child" {
+			if got.Report == nil || got.Report.Applied != len(names) || !got.Trash || got.By != by {
 				t.Errorf("round %d: %+v, %+v", round, got, got.Report)
 			}
 		default:

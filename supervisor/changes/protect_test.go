@@ -254,6 +254,34 @@ func isASCII(s string) bool {
 	return true
 }
 
+// TestDeepPaths: what a directory decides is found once for all that is in it, and
+// is what every level by itself decides. A tool makes thousands of files below
+// hundreds of directories.
+func TestDeepPaths(t *testing.T) {
+	deep := strings.Repeat("d/", 500)
+	g := guardOf(t, created("s/SKILL.md", deep+"x"), t.TempDir(), deep+"secret/**", "**/one/two/three/four/five")
+	thorough := *g
+	thorough.tables = nil
+	for _, t := range g.tables {
+		all := *t
+		all.longest = 1 << 20
+		thorough.tables = append(thorough.tables, &all)
+	}
+	for _, path := range []string{
+		deep + "x", deep + ".git/hooks/x", deep + ".git", deep + "secret", deep + "secret/x", deep + "one/two/three/four/five/six", deep + "one/two/three/four",
+		".git/hooks/" + deep + "x", "s/" + deep + "x", "t/" + deep + "Makefile", deep + "Makefile/x/y", "s", "s/x/y", ".git", ".git/config/" + deep + "x",
+	} {
+		for _, directory := range []bool{false, true} {
+			if why, want := g.why(path, directory), thorough.whyHere(path, directory); (why == "") != (want == "") {
+				t.Errorf("%.40q…%.20q, directory %v: %q, and by each level %q", path, path[max(0, len(path)-20):], directory, why, want)
+			}
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { g.why(deep+"y", false) }); n > 100 {
+		t.Errorf("one more file below 500 directories takes %v allocations: each directory is looked at again", n)
+	}
+}
+
 func BenchmarkGuard(b *testing.B) {
 	g := guardOf(b, created(), b.TempDir())
 	for b.Loop() {
