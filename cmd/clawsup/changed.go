@@ -62,7 +62,7 @@ func (p *program) reportChanges(o *outcome) {
 	for _, left := range []struct {
 		word string
 		n    int
-	}{{"refused", len(c.Report.Refused)}, {"in conflict", len(c.Report.Conflicts)}, {"failed", len(c.Report.Failed)}} {
+	}{{"refused", len(c.Report.Refused)}, {"in conflict", len(c.Report.Conflicts)}, {"failed", len(c.Report.Failed)}, {"further of these", c.Unlisted}} {
 		if left.n > 0 {
 			fmt.Fprintf(p.stderr, "  %s and not applied: %d; see 'clawsup changes show %s'\n", left.word, left.n, c.ID)
 		}

@@ -120,6 +120,11 @@ func (b *Broker) callList(_ context.Context, who client, r *api.Request) (any, e
 			short.Layers, short.Message = nil, cut(short.Message, 256)
 			list[i].Result = &short
 		}
+		if ch := list[i].Changes; ch != nil {
+			short := *ch
+			short.Report, short.Command, short.Reason = nil, "", cut(short.Reason, 256)
+			list[i].Changes = &short
+		}
 	}
 	return fitting(list), nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/audit"
 	"github.com/clawsup/clawsup/supervisor/changes"
+	"github.com/clawsup/clawsup/supervisor/commit"
 	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/raw"
 	"github.com/clawsup/clawsup/supervisor/visible"
@@ -81,7 +82,29 @@ type settlement struct {
 // tell has everybody who looks at the call see what becomes of its change set.
 func (s *settlement) tell(ch changes.Change) {
 	s.change = ch
-	s.call.update(func(v *api.Call) { v.Changes = &ch })
+	brief := briefly(ch, briefReport)
+	s.call.update(func(v *api.Call) { v.Changes = &brief })
+}
+
+// briefReport bounds what a call remembers of each list of its report: there are
+// thousands of calls. changes.show has more.
+const briefReport = 8
+
+// briefly gives a change set with at most so many entries in each list of its
+// report, and the number of the others.
+func briefly(ch changes.Change, most int) changes.Change {
+	if ch.Report == nil {
+		return ch
+	}
+	short := *ch.Report
+	for _, list := range []*[]commit.Left{&short.Refused, &short.Conflicts, &short.Failed} {
+		if n := len(*list); n > most {
+			*list = (*list)[:most:most]
+			ch.Unlisted += n - most
+		}
+	}
+	ch.Report = &short
+	return ch
 }
 
 // judge asks policy, and people if that says so.
@@ -319,9 +342,7 @@ func (b *Broker) changesShow(ctx context.Context, _ client, r *api.Request) (any
 		entries = entries[:p.Limit]
 	}
 	if ch.Report != nil && spelled(ch.Report) > maxFacts { // a frame is bounded
-		short := *ch.Report
-		short.Refused, short.Conflicts, short.Failed = fitting(short.Refused)[:min(len(short.Refused), 100)], short.Conflicts[:min(len(short.Conflicts), 100)], short.Failed[:min(len(short.Failed), 100)]
-		ch.Report = &short
+		ch = briefly(ch, 100)
 	}
 	room := maxList - maxFacts
 	for i := range entries {
