@@ -301,6 +301,45 @@ func TestCommitWaits(t *testing.T) {
 	w.want("a=first")
 }
 
+// TestTreesInTrees: a workspace may lie in another.
+func TestTreesInTrees(t *testing.T) {
+	w := newWorld(t, "a", "sub/b", "sub/deep/c", "beside/d")
+	within := func(dir string) Change {
+		t.Helper()
+		at := filepath.Join(w.workspace, dir)
+		work, err := w.store.Begin(t.Context(), startIn(at))
+		must(t, err)
+		must(t, write(work, at, w.stage(), put("new", "x")))
+		c, err := work.End(t.Context())
+		must(t, err)
+		return c
+	}
+	for _, c := range []struct {
+		at, commit string // where a call is at work, and what is committed
+		busy       bool
+	}{
+		{".", "sub/deep", true}, {"sub", ".", true}, {"sub/deep", "sub", true}, {"sub", "beside", false}, {"beside", "sub/deep", false},
+	} {
+		held := within(c.commit)
+		work, err := w.store.Begin(t.Context(), startIn(filepath.Join(w.workspace, c.at)))
+		must(t, err)
+		w.bound(func(b *Bounds) { b.Wait = time.Minute })
+		if c.busy {
+			w.bound(func(b *Bounds) { b.Wait = time.Millisecond })
+		}
+		_, err = w.store.Commit(t.Context(), held.ID, Choice{}, "x")
+		if errors.Is(err, ErrBusy) != c.busy || !c.busy && err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+		must(t, work.Abandon())
+		if c.busy {
+			w.bound(func(b *Bounds) { b.Wait = time.Minute })
+			w.commit(held.ID, Choice{})
+		}
+		must(t, os.Remove(filepath.Join(w.workspace, c.commit, "new")))
+	}
+}
+
 // waiting returns when a commit has its turn on the workspace.
 func waiting(t testing.TB, w *world) {
 	t.Helper()

@@ -74,10 +74,13 @@ func (s *Store) goOn(ctx context.Context, want *entry) (*piece, error) {
 			return nil, err
 		}
 		if err == nil {
-			if p.State == Writing && p.Keep {
+			if p.State == Writing && p.Working != "" { // its process is gone
+				err = p.takeUp(ctx)
+			}
+			if err == nil && p.State == Writing && p.Keep && !p.gone {
 				return p, nil
 			}
-			if err := p.leave(); err != nil {
+			if err := errors.Join(err, p.leave()); err != nil {
 				return nil, err
 			}
 		}

@@ -151,6 +151,27 @@ func TestKilledInBetween(t *testing.T) {
 	}
 }
 
+// TestNotGoneOnWith: a call doesn't go on in what another left half-done.
+func TestNotGoneOnWith(t *testing.T) {
+	w := newWorld(t, "a")
+	kill, _ := w.childAt("written", in("s-1"))
+	list, err := w.store.List()
+	must(t, err)
+	kill()
+	c := w.call(in("s-1"), put("b", "parent"))
+	if c.ID == list[0].ID || w.entries(c.ID) != "created b" {
+		t.Errorf("%+v, %s", c, w.entries(c.ID))
+	}
+	if got := w.change(list[0].ID); got.State != Held || got.Reason != cutOff {
+		t.Errorf("%+v", got)
+	}
+	kill, _ = w.childAt("begun", in("s-2"))
+	kill()
+	if c := w.call(in("s-2"), put("b", "parent")); c.State != Writing || len(c.Calls) != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
 // TestOfAnother: what a living process is at work on can't be decided.
 func TestOfAnother(t *testing.T) {
 	w := newWorld(t, "a")

@@ -79,6 +79,9 @@ func (p *piece) freeze(ctx context.Context, reason string) error {
 	if p.State != Writing {
 		return nil
 	}
+	if p.Working != "" { // and nobody else has the lock: the call's process is gone
+		reason = cutOff
+	}
 	set, err := p.look(ctx)
 	if err != nil {
 		return err
