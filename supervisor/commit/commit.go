@@ -59,13 +59,12 @@ var ErrUnfinished = errors.New("the set was applied, but the commit could not be
 // durable when it returns, and who is killed in it leaves what Recover
 // finishes. ctx ends it only while nothing was applied.
 func Commit(ctx context.Context, o Order) (*Report, error) {
-	fail := func(err error) (*Report, error) { return nil, fmt.Errorf("commit: %w", err) }
 	var st unix.Stat_t
 	if err := unix.Fstat(int(o.Root.Fd()), &st); err != nil {
-		return fail(fmt.Errorf("look at the workspace: %w", err))
+		return nil, fmt.Errorf("look at the workspace: %w", err)
 	}
 	if st.Nlink == 0 {
-		return fail(errors.New("the workspace's directory was removed"))
+		return nil, errors.New("the workspace's directory was removed")
 	}
 	w := &work{ctx: ctx, owner: o.Owner, id: newName()}
 	for _, e := range o.Set.Entries {
@@ -75,7 +74,7 @@ func Commit(ctx context.Context, o Order) (*Report, error) {
 	}
 	d, err := w.begin(o.Dir, o.Root)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	defer d.close()
 	defer func() {
@@ -84,12 +83,12 @@ func Commit(ctx context.Context, o Order) (*Report, error) {
 		}
 	}()
 	if w.journal, err = newJournal(d.dir); err != nil {
-		return fail(err)
+		return nil, err
 	}
 	defer w.journal.file.Close()
 	h := head{Version: version, Name: w.id, Root: inodeOf(&st), Owner: o.Owner}
 	if err := w.prepare(d, h, o); err != nil {
-		return fail(errors.Join(err, d.takeBack(w)))
+		return nil, errors.Join(err, d.takeBack(w))
 	}
 	source, _ := o.Source.(*trashSource)
 	return d.finish(w, source)

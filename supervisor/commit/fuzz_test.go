@@ -18,7 +18,7 @@ func FuzzJournal(f *testing.F) {
 		{Left: &left{Verdict: refused, Left: Left{Path: "p", Kind: changeset.Created, Why: "w"}}},
 		{Item: &item{Entry: changeset.Entry{Kind: changeset.Created, Path: "\xff"}, Within: -1}},
 		{Opened: &opened{Path: "p", Mode: 0o500}},
-		{Plan: true}, {Staged: &staged{ID: inode{1, 2}}}, {Over: &over{Left: left{Verdict: failing}}}, {Ready: true}, {Done: true},
+		{Plan: true}, {Staged: &staged{ID: inode{1, 2}}}, {Over: &over{Left: left{Verdict: failing, Left: Left{Kind: changeset.Created}}}}, {Ready: true}, {Done: true},
 	} {
 		line, err := seal(r)
 		if err != nil {

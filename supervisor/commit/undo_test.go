@@ -96,3 +96,36 @@ func TestForgedTrash(t *testing.T) {
 	}
 	equal(t, picture(t, ws), map[string]string{})
 }
+
+// TestHardLinks keeps names of one file together, new ones and those that come
+// back.
+func TestHardLinks(t *testing.T) {
+	ws := newWorkspace(t, scratch(t))
+	mkdirs(t, ws, "old")
+	write(t, ws+"/old/1", "old")
+	must(t, os.Link(ws+"/old/1", ws+"/2"))
+	set, source := perform(t, ws, func(view string) {
+		must(t, os.RemoveAll(view+"/old"))
+		must(t, os.Remove(view+"/2"))
+		mkdirs(t, view, "new")
+		write(t, view+"/new/1", "new")
+		must(t, os.Link(view+"/new/1", view+"/3"))
+	})
+	dir := newDir(t)
+	commitAll(t, order(t, ws, dir, set, source))
+	one := func(a, b string) {
+		t.Helper()
+		x, err := os.Lstat(ws + "/" + a)
+		must(t, err)
+		y, err := os.Lstat(ws + "/" + b)
+		must(t, err)
+		if !os.SameFile(x, y) {
+			t.Errorf("%s and %s are two files", a, b)
+		}
+	}
+	one("new/1", "3")
+	back, trash, err := Undo(context.Background(), dir, openDir(t, ws), nil)
+	must(t, err)
+	commitAll(t, order(t, ws, newDir(t), back, trash))
+	one("old/1", "2")
+}
