@@ -109,7 +109,6 @@ func (p *piece) apply(ctx context.Context, o commit.Order, by string) (*commit.R
 	if err == nil {
 		return report, nil
 	}
-	err = fmt.Errorf("commit: %w", err)
 	// Nothing was applied. What it could not take back itself is tried again,
 	// now or by the next Open.
 	late, again := commit.Recover(context.WithoutCancel(ctx), o.Dir, func() (*os.File, error) {

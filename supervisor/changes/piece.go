@@ -32,8 +32,19 @@ type piece struct {
 
 func (s *Store) path(id string) string { return filepath.Join(s.o.Dir, id) }
 
-// create makes the directory of a change set, locked.
-func (s *Store) create(id string) (*piece, error) {
+// create makes the directory of a change set, locked. Another process that
+// opens the store may take what isn't locked yet for a dead one's: then it is
+// made again.
+func (s *Store) create(id string) (p *piece, err error) {
+	for range 3 {
+		if p, err = s.tryCreate(id); !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errTaken) {
+			break
+		}
+	}
+	return p, err
+}
+
+func (s *Store) tryCreate(id string) (*piece, error) {
 	p := &piece{store: s, dir: s.path(id)}
 	// Under another name until it is locked: nobody else finds it half-made.
 	half := filepath.Join(s.o.Dir, making+id)

@@ -60,7 +60,7 @@ func (s *Store) Expire(ctx context.Context) error {
 		if t == stay {
 			continue
 		}
-		freed, err := s.meet(e.ID, t, b)
+		freed, err := s.meet(e, t, b)
 		if errors.Is(err, errTaken) || errors.Is(err, ErrUnknown) {
 			continue
 		}
@@ -123,27 +123,23 @@ func (s *Store) orphan(ctx context.Context, id string, b Bounds, now time.Time) 
 
 // meet does it, if nobody is at work on the change set, and gives the bytes
 // that it set free.
-func (s *Store) meet(id string, t fate, b Bounds) (int64, error) {
-	p, err := s.claim(id)
+func (s *Store) meet(e *entry, t fate, b Bounds) (int64, error) {
+	p, err := s.claim(e.ID)
 	if err != nil {
 		return 0, err
 	}
-	if t == vanish {
-		if p.State.Over() {
-			return 0, p.remove()
-		}
-		return 0, p.leave()
-	}
 	size := p.fill(p.dir, b).Bytes
-	switch p.State {
-	case Committed:
+	switch {
+	case p.State != e.State, !p.Since.Equal(e.Since), p.layer != nil: // somebody is at it
+		return 0, p.leave()
+	case t == vanish:
+		return 0, p.remove()
+	case p.State == Committed:
 		err := p.empty()
 		return size, errors.Join(err, p.leave())
-	case Held, Writing:
-		_, err := p.discard(byRetention, p.tooLong(t, b))
-		return size, err
 	}
-	return 0, p.leave()
+	_, err = p.discard(byRetention, p.tooLong(t, b))
+	return size, err
 }
 
 // tooLong says in words why something is discarded.

@@ -88,6 +88,21 @@ func TestAge(t *testing.T) {
 	}
 }
 
+// TestNoRoomMeanwhile: what is about to be decided isn't taken away.
+func TestNoRoomMeanwhile(t *testing.T) {
+	w := newWorld(t, "a")
+	c := w.call(nil, put("a", "new"))
+	w.bound(func(b *Bounds) { b.Max = 0 })
+	w.expire()
+	w.wantStates("listed", c.ID+"=held")
+	must(t, w.store.Asked(c.ID, "ticket"))
+	w.expire()
+	w.wantStates("asked", c.ID+"=asking")
+	must(t, errFrom(w.store.Hold(c.ID, "x")))
+	w.expire()
+	w.wantStates("held", c.ID+"=discarded")
+}
+
 // TestRoom: the oldest goes first, until the rest has room.
 func TestRoom(t *testing.T) {
 	w := newWorld(t, "a", "b")
