@@ -68,6 +68,9 @@ func Commit(ctx context.Context, o Order) (*Report, error) {
 	}
 	w := &work{ctx: ctx, owner: o.Owner, id: newName()}
 	for _, e := range o.Set.Entries {
+		if !proper(string(e.Path)) || e.From != "" && !proper(string(e.From)) {
+			return nil, fmt.Errorf("the set has the path %s, which is none below a workspace", quote(string(e.Path)))
+		}
 		if e.Kind != changeset.Dropped {
 			w.items = append(w.items, item{Entry: e, Within: -1})
 		}

@@ -76,7 +76,8 @@
 // had it open when it was deleted may write to it still. When its commit is
 // done the trash has it no more. On another file system, or where the kernel
 // forbids the link, it is copied: it is the owner's then, without setuid and
-// setgid. Directories are made anew, with mode, user.* attributes and mtime.
+// setgid. Directories and links are made anew, with mode, user.* attributes and
+// mtime.
 //
 // # Limits
 //

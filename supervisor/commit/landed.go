@@ -23,6 +23,7 @@ type trace struct {
 	At    raw.String         `json:"at"`              // its path before the commit, or that of its place
 	Left  changeset.Identity `json:"left,omitzero"`   // of what the commit left at the path
 	Trash raw.String         `json:"trash,omitempty"` // what was there before: a path below the trash
+	Stray bool               `json:"stray,omitempty"` // it was not applied: what the trash has came there in a race, and found no way back
 }
 
 // Landing is a file, directory or link that a commit created or modified.
@@ -35,10 +36,13 @@ type Landing struct {
 // settleLanded looks at what the items became.
 func (w *work) settleLanded() {
 	for i := range w.items {
+		it := &w.items[i]
 		if !w.live(i) {
+			if w.stowed(i) {
+				w.landed = append(w.landed, trace{Entry: it.Entry, At: it.At, Trash: raw.String(strconv.Itoa(i)), Stray: true})
+			}
 			continue
 		}
-		it := &w.items[i]
 		l := trace{Entry: it.Entry, At: it.At}
 		switch it.Entry.Kind {
 		case changeset.Modified:
@@ -156,7 +160,7 @@ func Landed(dir string) ([]Landing, error) {
 	}
 	var list []Landing
 	for _, l := range all {
-		if k := l.Entry.Kind; (k == changeset.Created || k == changeset.Modified) && l.Left != (changeset.Identity{}) {
+		if k := l.Entry.Kind; !l.Stray && (k == changeset.Created || k == changeset.Modified) && l.Left != (changeset.Identity{}) {
 			list = append(list, Landing{Path: l.Entry.Path, Identity: l.Left, Digest: l.Entry.After.Digest})
 		}
 	}

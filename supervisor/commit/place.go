@@ -193,6 +193,16 @@ func typeOf(st *unix.Stat_t) changeset.Type {
 	return changeset.Special
 }
 
+// proper says whether a path is one of names alone.
+func proper(path string) bool {
+	for name := range strings.SplitSeq(path, "/") {
+		if name == "" || name == "." || name == ".." || strings.IndexByte(name, 0) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // parent of a path in the root is "".
 func parent(path string) string {
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {

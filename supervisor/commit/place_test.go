@@ -171,6 +171,22 @@ func TestRootIsTheOwner(t *testing.T) {
 	}
 }
 
+// TestImproperPaths has a set that leads out of the workspace.
+func TestImproperPaths(t *testing.T) {
+	ws := newWorkspace(t, scratch(t))
+	must(t, os.Chmod(filepath.Dir(ws), 0o777))
+	for _, path := range []string{"", "/f", "../f", "a/../../f", "f/", "a//f", ".", "f\x00"} {
+		r, err := Commit(context.Background(), order(t, ws, newDir(t), created(path, "x"), memory{path: "x"}))
+		if err == nil {
+			t.Errorf("%q: %+v", path, r)
+		}
+	}
+	if _, err := os.Lstat(filepath.Dir(ws) + "/f"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("outside: %v", err)
+	}
+	equal(t, picture(t, ws), map[string]string{})
+}
+
 func TestCompare(t *testing.T) {
 	order := []string{"a", "a/b", "a/b/c", "a\x01", "a!", "aa", "b"}
 	for i, a := range order {

@@ -31,6 +31,7 @@ func Undo(ctx context.Context, dir string, root *os.File, only func(path string)
 	if err != nil {
 		return fail(err)
 	}
+	all = slices.DeleteFunc(all, func(l trace) bool { return l.Stray })
 	u := newUndoing(all, only)
 	p := newPlace(int(root.Fd()), ^uint32(0)) // nobody's directories are given rights: root looks
 	defer p.forget()
