@@ -8,15 +8,31 @@ import (
 	"fmt"
 )
 
-// undecided gives the caller a change set that is to be decided, with its
-// entries listed, or ErrOver. It waits as long as the bounds say.
-func (s *Store) undecided(ctx context.Context, id, reason string) (*piece, error) {
+// open gives the caller a change set of which nothing is decided, or ErrOver. A
+// commit of it that was cut off is finished first: what is in the workspace
+// already, or half of it, can't be discarded.
+func (s *Store) open(ctx context.Context, id string) (*piece, error) {
 	p, err := s.take(ctx, id)
 	if err != nil {
 		return nil, err
 	}
+	if p.Trying {
+		if err := p.resume(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("change set %s: a commit of it was cut off, and can't be finished: %w", id, err), p.leave())
+		}
+	}
 	if p.State.Over() {
 		return nil, errors.Join(fmt.Errorf("change set %s: %w: it was %s", id, ErrOver, p.State), p.leave())
+	}
+	return p, nil
+}
+
+// undecided gives the caller a change set that is to be decided, with its
+// entries listed, or ErrOver. It waits as long as the bounds say.
+func (s *Store) undecided(ctx context.Context, id, reason string) (*piece, error) {
+	p, err := s.open(ctx, id)
+	if err != nil {
+		return nil, err
 	}
 	if err := p.freeze(ctx, reason); err != nil {
 		return nil, errors.Join(err, p.shut(), p.leave())
@@ -67,12 +83,9 @@ func (p *piece) hold(reason string) error {
 func (s *Store) Discard(ctx context.Context, id, by, reason string) (Change, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	p, err := s.take(ctx, id)
+	p, err := s.open(ctx, id)
 	if err != nil {
 		return Change{}, err
-	}
-	if p.State.Over() {
-		return Change{}, errors.Join(fmt.Errorf("change set %s: %w: it was %s", id, ErrOver, p.State), p.leave())
 	}
 	return p.discard(by, reason)
 }

@@ -130,7 +130,7 @@ func (s *Store) meet(e *entry, t fate, b Bounds) (int64, error) {
 	}
 	size := p.fill(p.dir, b).Bytes
 	switch {
-	case p.State != e.State, !p.Since.Equal(e.Since), p.layer != nil: // somebody is at it
+	case p.State != e.State, !p.Since.Equal(e.Since), p.layer != nil, p.Trying: // somebody is at it, or was when it was cut off
 		return 0, p.leave()
 	case t == vanish:
 		return 0, p.remove()
