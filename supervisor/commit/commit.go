@@ -258,22 +258,27 @@ func (d *desk) finish(w *work, source *trashSource) (*Report, error) {
 
 // settleDisk brings all steps to the disk, and takes rights again.
 func (w *work) settleDisk() error {
-	if err := fsync(w.trash); err != nil {
-		return err
-	}
 	root, err := w.list("")
 	if err != nil {
 		return err
 	}
 	defer unix.Close(root)
-	dirs := map[string]bool{"": true}
+	dirs, took := map[string]bool{}, false
 	for i := range w.items {
 		e := &w.items[i].Entry
 		if w.items[i].Within < 0 {
 			dirs[parent(string(e.Path))] = true
 		}
-		if e.Kind == changeset.Renamed {
-			dirs[w.now(parent(string(e.From)))] = true
+		switch e.Kind {
+		case changeset.Deleted, changeset.Modified:
+			took = true
+		case changeset.Renamed: // by way of the root, and maybe of the trash
+			took, dirs[""], dirs[w.now(parent(string(e.From)))] = true, true, true
+		}
+	}
+	if took {
+		if err := fsync(w.trash); err != nil {
+			return err
 		}
 	}
 	if err := w.flush(dirs); err != nil || len(w.opened) == 0 {
