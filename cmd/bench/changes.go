@@ -74,11 +74,11 @@ func someChanges() []change {
 		tree.name, tree.needs = fmt.Sprintf("unpacking %d packages of %d files", treePackages, treeFiles), "/usr/bin/tar"
 		tree.command = `for p in tarballs/*; do d=node_modules/${p##*/}; mkdir -p "$d"; tar -xzf "$p" -C "$d" --strip-components=1; done`
 	}
-	tree.modes, tree.make, tree.writes, tree.rounds = writing, makeTarballs, true, 6
+	tree.modes, tree.make, tree.writes, tree.rounds = writing, makeTarballs, true, 5
 	tree.fill = func(from, dir string) error { return os.CopyFS(dir, os.DirFS(from)) }
 	return []change{
-		{name: manyFiles, needs: "/usr/bin/split", quick: true, modes: writing, command: newFiles(10_000), writes: true, rounds: 8},
-		{name: "a file of 256 MB", needs: "/usr/bin/head", modes: writing, command: newBytes(256 << 20), writes: true, bulky: true, rounds: 8},
+		{name: manyFiles, needs: "/usr/bin/split", quick: true, modes: writing, command: newFiles(10_000), writes: true, rounds: 6},
+		{name: "a file of 256 MB", needs: "/usr/bin/head", modes: writing, command: newBytes(256 << 20), writes: true, bulky: true, rounds: 6},
 		tree, status, minimal,
 	}
 }
@@ -267,10 +267,10 @@ type growing struct {
 var largeChanges = []growing{
 	{"1 file", newFiles(1), 1, 40, true},
 	{"100 files", newFiles(100), 100, 20, true},
-	{"10,000 files", newFiles(10_000), 10_000, 8, false}, // a race of its own
-	{"100,000 files", newFiles(100_000), 100_000, 3, false},
+	{"10,000 files", newFiles(10_000), 10_000, 5, false}, // a race of its own
+	{"100,000 files", newFiles(100_000), 100_000, 2, false},
 	{"a file of 256 MB", newBytes(256 << 20), 1, 5, true},
-	{"a file of 1 GB", newBytes(1 << 30), 1, 5, false},
+	{"a file of 1 GB", newBytes(1 << 30), 1, 3, false},
 }
 
 // large is changes of all sizes.
