@@ -71,7 +71,7 @@ type SessionsConfig struct {
 // ChangesConfig bounds what is kept of change sets: the section [changes].
 type ChangesConfig struct {
 	Keep      profiles.Duration // of what nobody decided, and of trash
-	Max       profiles.Bytes    // of all of it together: the oldest goes first
+	Max       profiles.Bytes    // of all of it together: see changes.Store.Expire
 	Wait      profiles.Duration // of a commit, for calls that are at work on the workspace
 	Protected []string          // paths that always ask, beyond the built-in ones
 }

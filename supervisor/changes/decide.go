@@ -75,7 +75,7 @@ func (s *Store) Hold(id, reason string) (Change, error) {
 // hold makes it held, durably, and closes the layer.
 func (p *piece) hold(reason string) error {
 	p.become(Held, p.store.o.Now())
-	p.Reason = reason
+	p.Reason, p.Ruled = reason, false
 	return p.settle()
 }
 

@@ -33,6 +33,7 @@ type entry struct {
 	Slew    time.Duration `json:"slew,omitempty"`    // of the clock when it began: see slew
 	Trashed int64         `json:"trashed,omitempty"` // bytes in the trash
 	Trying  bool          `json:"trying,omitempty"`  // a commit began
+	Ruled   bool          `json:"ruled,omitempty"`   // policy allowed it, and nobody was asked
 	Paths   []raw.String  `json:"paths,omitempty"`   // of one that undoes another: what was to be undone; none: all
 }
 

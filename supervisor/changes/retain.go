@@ -31,7 +31,9 @@ func allocated(st os.FileInfo) int64 {
 
 // Expire does what the bounds say of age and size. What is held too long is
 // discarded, trash is emptied, and what is left of either, the record of it,
-// goes after as long again. What somebody is at work on stays.
+// goes after as long again. What somebody is at work on stays. Where there is
+// more than Bounds.Max, trash is emptied above three quarters of it, and then
+// what is held is discarded, the oldest of whoever has the most first.
 func (s *Store) Expire(ctx context.Context) error {
 	entries, err := s.entries()
 	if err != nil {
@@ -40,14 +42,13 @@ func (s *Store) Expire(ctx context.Context) error {
 	slices.Reverse(entries) // the oldest first
 	b, now := s.o.Bounds(), s.o.Now()
 	var errs []error
-	var room int64
 	over := 0
 	for _, e := range entries {
-		room += e.fill(s.path(e.ID), b).Bytes
 		if e.State.Over() {
 			over++
 		}
 	}
+	var rest []*entry
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(append(errs, err)...)
@@ -56,21 +57,21 @@ func (s *Store) Expire(ctx context.Context) error {
 			errs = append(errs, s.orphan(ctx, e.ID, b, now))
 			continue
 		}
-		t := e.fate(b, now, room, over)
+		t := e.fate(b, now, over)
 		if t == stay {
+			rest = append(rest, e)
 			continue
 		}
-		freed, err := s.meet(e, t, b)
+		_, err := s.meet(e, t, b)
 		if errors.Is(err, errTaken) || errors.Is(err, ErrUnknown) {
 			continue
 		}
-		room -= freed
 		if t == vanish && err == nil {
 			over--
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.shrink(ctx, rest, b))...)
 }
 
 // fate is what becomes of a change set by itself.
@@ -79,11 +80,11 @@ type fate int
 const (
 	stay   fate = iota
 	tooOld      // discarded, or its trash emptied
-	noRoom      // the same
+	noRoom      // the same, see shrink
 	vanish      // the record goes
 )
 
-func (e *entry) fate(b Bounds, now time.Time, room int64, over int) fate {
+func (e *entry) fate(b Bounds, now time.Time, over int) fate {
 	old := !now.Before(e.Since.Add(b.Keep))
 	switch {
 	case e.State == Asking: // who asked decides
@@ -95,8 +96,6 @@ func (e *entry) fate(b Bounds, now time.Time, room int64, over int) fate {
 		return stay
 	case old:
 		return tooOld
-	case room > b.Max:
-		return noRoom
 	}
 	return stay
 }
@@ -145,7 +144,7 @@ func (s *Store) meet(e *entry, t fate, b Bounds) (int64, error) {
 // tooLong says in words why something is discarded.
 func (p *piece) tooLong(t fate, b Bounds) string {
 	if t == noRoom {
-		return fmt.Sprintf("all change sets together took more than %d bytes, and it was the oldest", b.Max)
+		return fmt.Sprintf("all change sets together took more than %d bytes, and it was the oldest of who had most of it", b.Max)
 	}
 	return fmt.Sprintf("nobody decided within %s", b.Keep)
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/clawsup/clawsup/profiles"
 )
 
 func (w *world) expire() {
@@ -146,6 +148,49 @@ func TestRoom(t *testing.T) {
 		t.Errorf("%d bytes are left", n)
 	}
 	w.want("b=small")
+}
+
+// TestRoomIsNotTakenAway: who fills the room without asking anybody loses their own,
+// and not what a person agreed to, or what somebody else has.
+func TestRoomIsNotTakenAway(t *testing.T) {
+	w := newWorld(t, "thesis")
+	big := strings.Repeat("x", 1<<20)
+	by := func(agent, id string) func(s *Start) {
+		return func(s *Start) { s.Agent, s.ID, s.Session = agent, id, "s-1" }
+	}
+	asked := w.call(by("flood", "asked"), erase("thesis"))
+	if j := w.judge(asked, Question{}); j.Decision != profiles.Ask {
+		t.Errorf("%+v", j)
+	}
+	w.commit("asked", Choice{})
+	w.pass(time.Second)
+	held := func(agent, id string) {
+		w.call(by(agent, id), put("new", big+id))
+		must(t, errFrom(w.store.Hold(id, "x")))
+		w.pass(time.Second)
+	}
+	w.call(by("other", "mine"), put("new", "small"))
+	must(t, errFrom(w.store.Hold("mine", "x")))
+	w.pass(time.Second)
+	w.bound(func(b *Bounds) { b.Max = 6 << 20 })
+	for _, id := range []string{"1", "2", "3", "4", "5", "6", "7"} {
+		held("flood", id)
+		w.expire()
+	}
+	w.wantStates("a flood of what is held", "asked=committed with trash", "mine=held", "1=discarded", "2=discarded", "7=held")
+
+	for _, id := range []string{"8", "9", "10", "11", "12", "13", "14"} { // each has the one before in its trash
+		c := w.call(by("flood", id), put("own", big+id))
+		if j := w.judge(c, Question{}); j.Decision != profiles.Allow {
+			t.Fatalf("%+v", j)
+		}
+		w.commit(id, Choice{})
+		w.pass(time.Second)
+		w.expire()
+	}
+	w.wantStates("a flood of trash", "asked=committed with trash", "mine=held", "9=committed", "14=committed with trash")
+	must(t, errFrom(w.store.TakeBack(t.Context(), "asked", nil, "a person", false)))
+	w.want("own="+big+"14", "thesis=thesis")
 }
 
 func TestEmpty(t *testing.T) {

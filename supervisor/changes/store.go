@@ -31,7 +31,7 @@ type Options struct {
 // Bounds are the configuration's.
 type Bounds struct {
 	Keep      time.Duration // of what is held, and of trash
-	Max       int64         // bytes of all that is held and of all trash: the oldest goes first
+	Max       int64         // bytes of all that is held and of all trash: see Expire
 	Wait      time.Duration // for calls that are at work on a tree, before a commit
 	Protected []string      // patterns beyond the built-in ones
 }
