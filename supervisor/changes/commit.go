@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/clawsup/clawsup/supervisor/commit"
 	"github.com/clawsup/clawsup/supervisor/visible"
@@ -177,19 +178,35 @@ func shortened(r *commit.Report) (*commit.Report, int) {
 	return short, out
 }
 
-// trashed is how much a commit's trash holds, as far as it can be told.
+// trashed is how much a commit's trash takes of the disk, as far as it can be
+// told: a sparse file may be larger than all disks.
 func trashed(dir string) int64 {
 	list, err := commit.Trash(filepath.Join(dir, commitName))
 	if err != nil {
 		return 0
 	}
-	var n int64
+	var size int64
 	for _, t := range list {
 		if !t.Gone {
-			n += t.Size
+			size += t.Size
 		}
 	}
-	return n
+	d, err := os.Open(filepath.Join(dir, commitName, "trash"))
+	if err != nil {
+		return size
+	}
+	defer d.Close()
+	var room int64
+	err = roam(int(d.Fd()), func(_ string, st *unix.Stat_t) error {
+		if st.Mode&unix.S_IFMT == unix.S_IFREG {
+			room += min(st.Blocks*512, st.Size)
+		}
+		return nil
+	})
+	if err != nil { // more than is looked at
+		return size
+	}
+	return room
 }
 
 // clearCommit removes what a commit that did nothing kept.

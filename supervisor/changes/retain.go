@@ -71,7 +71,7 @@ func (s *Store) Expire(ctx context.Context) error {
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, s.shrink(ctx, rest, b))...)
+	return errors.Join(append(errs, s.shrink(ctx, rest, b, now))...)
 }
 
 // fate is what becomes of a change set by itself.

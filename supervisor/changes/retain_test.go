@@ -143,7 +143,10 @@ func TestRoom(t *testing.T) {
 	}
 	w.bound(func(b *Bounds) { b.Max = 0 })
 	w.expire()
-	w.wantStates("no room", "one=discarded", "two=discarded", "three=discarded", "four=committed", "five=committed")
+	w.wantStates("no room", "one=discarded", "two=discarded", "three=discarded", "four=committed with trash", "five=committed with trash")
+	w.pass(time.Hour / 8)
+	w.expire()
+	w.wantStates("no room after a while", "one=discarded", "two=discarded", "three=discarded", "four=committed", "five=committed")
 	if n := sum(); n != 0 {
 		t.Errorf("%d bytes are left", n)
 	}
@@ -191,6 +194,19 @@ func TestRoomIsNotTakenAway(t *testing.T) {
 	w.wantStates("a flood of trash", "asked=committed with trash", "mine=held", "9=committed", "14=committed with trash")
 	must(t, errFrom(w.store.TakeBack(t.Context(), "asked", nil, "a person", false)))
 	w.want("own="+big+"14", "thesis=thesis")
+}
+
+// TestRoomOfHoles: what a sparse file seems to have is no room.
+func TestRoomOfHoles(t *testing.T) {
+	w := newWorld(t, "a", "d/b")
+	for _, name := range []string{"a", "d/b"} {
+		must(t, os.Truncate(filepath.Join(w.workspace, name), 1<<30))
+	}
+	c := w.call(nil, then(erase("a"), erase("d")))
+	w.commit(c.ID, Choice{})
+	if n := w.change(c.ID).Bytes; n <= 0 || n > 1<<20 {
+		t.Errorf("the trash takes %d bytes", n)
+	}
 }
 
 func TestEmpty(t *testing.T) {

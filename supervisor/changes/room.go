@@ -5,6 +5,7 @@ package changes
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Who fills the room is not always who loses by it: a call that nobody was asked
@@ -13,7 +14,9 @@ import (
 // what a person agreed to, which then could not be brought back. So
 //
 //   - trash has three quarters of the room, and goes for trash alone: that of
-//     commits which policy alone decided before that of commits which people did;
+//     commits which policy alone decided before that of commits which people did,
+//     which stays for an eighth of Bounds.Keep in any case, so that one thing that
+//     is larger than all the room can be brought back too;
 //   - what is undecided has the rest, and the oldest of whoever has the most goes
 //     first.
 
@@ -27,22 +30,22 @@ type pile struct {
 }
 
 // shrink makes room where there is too little. entries are the oldest first.
-func (s *Store) shrink(ctx context.Context, entries []*entry, b Bounds) error {
+func (s *Store) shrink(ctx context.Context, entries []*entry, b Bounds, now time.Time) error {
 	piles := map[holder]*pile{}
 	var order []*pile
 	var trash [2][]*entry // of what policy decided, and of what people did
-	var all, trashed int64
+	var undecided, trashed int64
 	for _, e := range entries {
 		n := e.fill(s.path(e.ID), b).Bytes
-		all += n
 		switch {
 		case e.State == Committed && e.Trash:
 			trashed += n
-			i := 1
-			if e.Ruled {
-				i = 0
+			switch {
+			case e.Ruled:
+				trash[0] = append(trash[0], e)
+			case !now.Before(e.Since.Add(b.Keep / 8)):
+				trash[1] = append(trash[1], e)
 			}
-			trash[i] = append(trash[i], e)
 		case !e.State.Over():
 			who := holder{e.Agent, e.Requester}
 			if piles[who] == nil {
@@ -51,6 +54,7 @@ func (s *Store) shrink(ctx context.Context, entries []*entry, b Bounds) error {
 			}
 			p := piles[who]
 			p.bytes += n
+			undecided += n
 			if e.State != Asking && e.Working == "" {
 				p.loose = append(p.loose, e)
 			}
@@ -64,22 +68,22 @@ func (s *Store) shrink(ctx context.Context, entries []*entry, b Bounds) error {
 		}
 		return freed
 	}
+	most := b.Max / 4 * 3
 	for _, list := range trash {
 		for _, e := range list {
-			if trashed <= b.Max/4*3 || ctx.Err() != nil {
+			if trashed <= most || ctx.Err() != nil {
 				break
 			}
-			freed := drop(e)
-			trashed, all = trashed-freed, all-freed
+			trashed -= drop(e)
 		}
 	}
-	for all > b.Max && ctx.Err() == nil {
+	for undecided > b.Max-min(trashed, most) && ctx.Err() == nil {
 		p := largest(order)
 		if p == nil || len(p.loose) == 0 { // others don't go for what is asked about
 			break
 		}
 		freed := drop(p.loose[0])
-		p.loose, p.bytes, all = p.loose[1:], p.bytes-freed, all-freed
+		p.loose, p.bytes, undecided = p.loose[1:], p.bytes-freed, undecided-freed
 	}
 	return errors.Join(append(errs, ctx.Err())...)
 }
