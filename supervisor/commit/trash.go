@@ -172,7 +172,7 @@ func (w *work) duplicateFile(from int, name string, to int, other string, st *un
 		return err
 	}
 	defer unix.Close(dst)
-	if _, err := w.pour(dst, src, st); err != nil {
+	if err := w.transfer(nil, dst, src, st); err != nil {
 		return err
 	}
 	if err := copyXattrs(dst, src); err != nil {

@@ -97,6 +97,65 @@ func TestForgedTrash(t *testing.T) {
 	equal(t, picture(t, ws), map[string]string{})
 }
 
+// TestHoles brings back a file of so many holes that nobody read it, from a trash
+// on the same file system and on another, without reading them then.
+func TestHoles(t *testing.T) {
+	const size = 1 << 43 // to read it takes hours
+	for name, ws := range map[string]string{"rename": newWorkspace(t, scratch(t)), "copy": newWorkspace(t, mounted(t, "tmpfs", 8))} {
+		t.Run(name, func(t *testing.T) {
+			write(t, ws+"/image", "boot")
+			must(t, os.Truncate(ws+"/image", size))
+			set, source := perform(t, ws, func(view string) { must(t, os.Remove(view+"/image")) })
+			if d := set.Entries[0].Before.Digest; d != "" {
+				t.Fatalf("the digest is %s", d)
+			}
+			dir := newDir(t)
+			commitAll(t, order(t, ws, dir, set, source))
+			back, trash, err := Undo(context.Background(), dir, openDir(t, ws), nil)
+			must(t, err)
+			commitAll(t, order(t, ws, newDir(t), back, trash))
+			f, err := os.Open(ws + "/image")
+			must(t, err)
+			defer f.Close()
+			info, err := f.Stat()
+			must(t, err)
+			head := make([]byte, 8)
+			if _, err := f.ReadAt(head, 0); err != nil || info.Size() != size || string(head) != "boot\x00\x00\x00\x00" {
+				t.Errorf("%d bytes, %q, %v", info.Size(), head, err)
+			}
+		})
+	}
+}
+
+// TestForgedHoles puts a stranger's file in the place of one in the trash that
+// nobody read, by a link, as one could who had its directory open: root would
+// copy it.
+func TestForgedHoles(t *testing.T) {
+	ws := newWorkspace(t, scratch(t))
+	mkdirs(t, ws, "d")
+	write(t, ws+"/d/1", "image")
+	set, source := perform(t, ws, func(view string) { must(t, os.RemoveAll(view+"/d")) })
+	set.Entries[1].Before.Digest = "" // as if there had been holes before it
+	dir := newDir(t)
+	commitAll(t, order(t, ws, dir, set, source))
+	forged := dir + "/trash/0/1"
+	must(t, os.Remove(forged))
+	must(t, os.WriteFile(forged, []byte("token"), 0o600))
+	must(t, os.Chown(forged, 4242, 4242))
+	back, trash, err := Undo(context.Background(), dir, openDir(t, ws), nil)
+	must(t, err)
+	r, err := Commit(context.Background(), order(t, ws, newDir(t), back, trash))
+	must(t, err)
+	if len(r.Failed) != 1 || r.Failed[0].Path != "d/1" {
+		t.Errorf("report: %+v", r)
+	}
+	for path := range picture(t, ws) {
+		if path != "d" {
+			t.Errorf("there is %s", path)
+		}
+	}
+}
+
 // TestHardLinks keeps names of one file together, new ones and those that come
 // back.
 func TestHardLinks(t *testing.T) {
