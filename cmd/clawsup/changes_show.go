@@ -85,6 +85,9 @@ func writeChange(w io.Writer, c *changes.Change, now time.Time) {
 	}
 	out.add("changes", "%s, %s", c.ID, state)
 	out.add("ticket", "%s", c.Ticket)
+	for i := range c.Because {
+		out.add("because", "%s", reasonText(&c.Because[i]))
+	}
 	if len(c.Calls) > 1 || len(c.Calls) == 1 && c.Calls[0] != c.ID {
 		out.add("calls", "%s", strings.Join(c.Calls, ", "))
 	}

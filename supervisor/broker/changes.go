@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -24,27 +23,10 @@ import (
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
-// openChanges takes up what the last run left: nobody waits for an answer any
-// more, so that what people were asked about is held.
-func (b *Broker) openChanges(ctx context.Context) error {
-	store, err := b.supervisor.Changes(ctx)
-	if err != nil {
-		return err
-	}
-	b.changes = store
-	list, err := store.List()
-	if err != nil {
-		return err
-	}
-	for _, c := range list {
-		if c.State != changes.Asking {
-			continue
-		}
-		if _, err := store.Hold(c.ID, "clawsupd ended before there was an answer"); err != nil {
-			return fmt.Errorf("change set %s: %w", c.ID, err)
-		}
-	}
-	return nil
+// openChanges takes up what the last run left: see changes.Open.
+func (b *Broker) openChanges(ctx context.Context) (err error) {
+	b.changes, err = b.supervisor.Changes(ctx)
+	return err
 }
 
 // forgetChanges is for a session that is over.
@@ -315,7 +297,7 @@ func (b *Broker) changesList(_ context.Context, _ client, r *api.Request) (any, 
 		if f.Undecided && c.State.Over() || f.Session != "" && f.Session != c.Session {
 			continue
 		}
-		c.Report, c.Command, c.Reason = nil, cut(c.Command, 512), cut(c.Reason, 256)
+		c.Report, c.Because, c.Command, c.Reason = nil, nil, cut(c.Command, 512), cut(c.Reason, 256)
 		list = append(list, c)
 	}
 	return fitting(list), nil

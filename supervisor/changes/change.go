@@ -28,12 +28,13 @@ type Change struct {
 	Count     changeset.Count `json:"count"`
 	Ticket    string          `json:"ticket,omitempty"`
 	Created   time.Time       `json:"created"`
-	Ended     time.Time       `json:"ended,omitzero"`   // when it was committed or discarded
-	Expires   time.Time       `json:"expires,omitzero"` // when a held one is discarded, or a committed one's trash is emptied
-	Bytes     int64           `json:"bytes"`            // that it takes on the disk: layer and trash
-	Trash     bool            `json:"trash,omitempty"`  // it can be undone
-	By        string          `json:"by,omitempty"`     // who decided: a rule, or people
-	Reason    string          `json:"reason,omitempty"` // why it is held, or was discarded
+	Ended     time.Time       `json:"ended,omitzero"`    // when it was committed or discarded
+	Expires   time.Time       `json:"expires,omitzero"`  // when a held one is discarded, or a committed one's trash is emptied
+	Bytes     int64           `json:"bytes"`             // that it takes on the disk: layer and trash
+	Trash     bool            `json:"trash,omitempty"`   // it can be undone
+	By        string          `json:"by,omitempty"`      // who decided: a rule, or people
+	Because   []Reason        `json:"because,omitempty"` // what policy found to ask about, or refuse
+	Reason    string          `json:"reason,omitempty"`  // why it is held, or was discarded
 	Undoes    string          `json:"undoes,omitempty"`
 	UndoneBy  []string        `json:"undone_by,omitempty"`
 	Report    *commit.Report  `json:"report,omitempty"`   // once it was committed, or that was tried

@@ -51,6 +51,7 @@ func (s *Store) Judge(ctx context.Context, id string, q Question) (Judgement, er
 		return Judgement{}, err
 	}
 	j, err := p.judge(ctx, q)
+	p.Because = j.Reasons
 	p.Ruled = err == nil && j.Decision == profiles.Allow // the commit that follows notes it
 	return j, errors.Join(err, p.leave())
 }
