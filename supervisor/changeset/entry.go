@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -54,7 +55,7 @@ func (w *walker) entry(kind Kind, path, was string, before, after *file) Entry {
 // notes tells of what the workspace has.
 func (w *walker) notes(before *file) Notes {
 	var n Notes
-	if w.Unsure || before.restive || before.Ctime >= w.begin {
+	if w.Unsure || before.restive || w.late(before.Ctime) {
 		n |= Conflict
 	}
 	if before.Links > 1 && before.Type != Directory {
@@ -64,6 +65,17 @@ func (w *walker) notes(before *file) Notes {
 		n |= Foreign
 	}
 	return n
+}
+
+// late says whether a file with a ctime may have been changed since the call
+// began. A file system that counts in seconds (ext4 with inodes of 128 bytes)
+// stamps what is changed with the second that is over.
+func (w *walker) late(ctime int64) bool {
+	const second = int64(time.Second)
+	if ctime%second == 0 {
+		return ctime >= w.begin-w.begin%second
+	}
+	return ctime >= w.begin
 }
 
 func sameOthers(a, b *file) bool {

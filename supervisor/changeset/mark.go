@@ -82,7 +82,7 @@ func (w *walker) went(origin []byte) bool {
 	if unix.Fstat(fd, &st) != nil {
 		return false
 	}
-	return st.Nlink == 0 || st.Ctim.Nano() >= w.begin
+	return st.Nlink == 0 || w.late(st.Ctim.Nano())
 }
 
 // xattr gives a short attribute, nil where there is none.

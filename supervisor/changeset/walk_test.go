@@ -161,6 +161,20 @@ func TestWalkConflicts(t *testing.T) {
 	}
 }
 
+// TestLate: what a file system stamped in the second in which the call began may be
+// of before or after, where it counts in seconds.
+func TestLate(t *testing.T) {
+	w := &walker{begin: 7_300_000_000}
+	for ctime, want := range map[int64]bool{
+		6_000_000_000: false, 7_000_000_000: true, 8_000_000_000: true,
+		6_999_999_999: false, 7_000_000_001: false, 7_299_999_999: false, 7_300_000_000: true,
+	} {
+		if w.late(ctime) != want {
+			t.Errorf("%d: %v", ctime, !want)
+		}
+	}
+}
+
 func TestWalkUnsure(t *testing.T) {
 	s := prepare(t, "echo a >a; echo b >b; mkdir d").call("echo x >>a; rm b; mv d e; echo n >n")
 	set, err := s.try(func(l *Layer) { l.Unsure = true })
