@@ -207,11 +207,11 @@ func (u *undoing) inverse(i int, p *place) (changeset.Entry, error) {
 		if alters(&e) && st.Mode&plain != l.Entry.After.Mode&plain {
 			e.Notes |= changeset.Conflict
 		}
-	case got != l.Left:
+	case got != l.Left, typeOf(&st) == changeset.Regular && st.Size != l.Entry.After.Size:
 		e.Notes |= changeset.Conflict
 	}
-	if !e.Notes.Has(changeset.Conflict) { // not all of After lands
-		e.Before.Mode, e.Before.UID, e.Before.GID = st.Mode&0o7777, st.Uid, st.Gid
+	if !e.Notes.Has(changeset.Conflict) { // not all of After lands, nor any time on each file system
+		e.Before.Mode, e.Before.UID, e.Before.GID, e.Before.Modified = st.Mode&0o7777, st.Uid, st.Gid, st.Mtim.Nano()
 	}
 	return e, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/clawsup/clawsup/supervisor/changeset"
 )
@@ -95,6 +96,29 @@ func TestForgedTrash(t *testing.T) {
 		t.Errorf("report: %+v", r)
 	}
 	equal(t, picture(t, ws), map[string]string{})
+}
+
+// TestCoarseTimes takes back what was given times that the file system can't
+// have: a call must not make what it did irrevocable by that.
+func TestCoarseTimes(t *testing.T) {
+	ws := newWorkspace(t, mounted(t, "ext3", 16))
+	write(t, ws+"/1", "1")
+	before := picture(t, ws)
+	set, source := perform(t, ws, func(view string) {
+		for _, name := range []string{"1", "2", "3"} {
+			write(t, view+"/"+name, "new")
+		}
+		must(t, os.Symlink("1", view+"/4"))
+		future := time.Date(2222, 2, 2, 2, 2, 2, 2, time.UTC)
+		must(t, os.Chtimes(view+"/3", future, future))
+	})
+	set.Entries[0].Notes &^= changeset.Conflict // it was written in this second
+	dir := newDir(t)
+	commitAll(t, order(t, ws, dir, set, source))
+	back, trash, err := Undo(context.Background(), dir, openDir(t, ws), nil)
+	must(t, err)
+	commitAll(t, order(t, ws, newDir(t), back, trash))
+	equal(t, picture(t, ws), before)
 }
 
 // TestHoles brings back a file of so many holes that nobody read it, from a trash
