@@ -141,6 +141,9 @@ func TestProtectedPaths(t *testing.T) {
 		{[]string{"r/HEAD", "r/objects/"}, nil, "r/config", false, ""},
 		{[]string{"r/config", "r/objects/"}, []string{"r/HEAD", "r/refs/"}, "r/HEAD", false, bare},
 		{[]string{"HEAD", "objects/", "refs/"}, nil, "config", false, bare},
+		{[]string{"r/commondir"}, []string{"r/HEAD"}, "r/HEAD", false, bare}, // objects, refs and configuration are where it says
+		{nil, []string{"r/commondir", "r/HEAD"}, "r/commondir", false, bare},
+		{nil, []string{"r/commondir"}, "r/commondir", false, ""},
 		{[]string{"s/SKILL.md"}, nil, "s/scripts/run.sh", false, skill},
 		{[]string{"s/SKILL.md"}, nil, "t/scripts/run.sh", false, ""},
 		{nil, []string{"s/skill.md"}, "s/a", false, skill},
