@@ -94,7 +94,7 @@ var configKeys = []key[Config]{
 	row("sessions.reserve", "free space below which calls in sessions end", size(0, anySize), func(c *Config) *profiles.Bytes { return &c.Sessions.Reserve }),
 
 	row("changes.keep", "how long what nobody decided is kept, and trash", span(time.Minute, 10*aYear), func(c *Config) *profiles.Duration { return &c.Changes.Keep }),
-	row("changes.max", "all of it together, above which the oldest goes", size(1<<20, anySize), func(c *Config) *profiles.Bytes { return &c.Changes.Max }),
+	row("changes.max", "all of it together, above which what nobody decided and the oldest trash goes", size(1<<20, anySize), func(c *Config) *profiles.Bytes { return &c.Changes.Max }),
 	row("changes.wait", "how long a commit waits for calls on its workspace", span(0, aYear), func(c *Config) *profiles.Duration { return &c.Changes.Wait }),
 	row("changes.protected", "paths in workspaces that always ask, beyond the built-in ones", set("strings", pattern), func(c *Config) *[]string { return &c.Changes.Protected }),
 

@@ -156,6 +156,9 @@ func (p *Plan) limitFacts(add adder) {
 		tmp = "the session's, kept for its next call"
 		scratch = ""
 	}
+	if p.Overlay {
+		scratch += fmt.Sprintf("; layer %s, %d files", l.Layer, l.LayerFiles)
+	}
 	add("space", "/tmp %s; /dev/shm %s%s; disk %s/s in, %s/s out", tmp, l.Shm, scratch, l.DiskRead, l.DiskWrite)
 }
 

@@ -9,12 +9,15 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/overlay"
 	"github.com/clawsup/clawsup/runtime/rootfs"
 	"github.com/clawsup/clawsup/supervisor/changes"
+	"github.com/clawsup/clawsup/supervisor/redact"
+	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 // Changes are the change sets of this host. The first to ask waits while what a
@@ -49,7 +52,7 @@ func (s *Supervisor) begin(ctx context.Context, p *Plan, spec *runtime.Spec, r *
 	}
 	limits := &p.Profile.Profile.Limits
 	work, err := store.Begin(ctx, changes.Start{
-		ID: r.Call, Requester: r.Requester, Agent: p.Request.Agent, Session: p.Request.Session, Command: cmp.Or(r.Command, texts(p.Call.Argv)),
+		ID: r.Call, Requester: r.Requester, Agent: p.Request.Agent, Session: p.Request.Session, Command: cmp.Or(r.Command, p.title()),
 		Workspace: p.Workspace.Path, Identity: p.Workspace.Identity, Owner: p.Workspace.Owner,
 		Size: overlay.Size{Bytes: int64(limits.Layer), Files: limits.LayerFiles}, Keep: p.Request.Keep,
 	})
@@ -60,6 +63,18 @@ func (s *Supervisor) begin(ctx context.Context, p *Plan, spec *runtime.Spec, r *
 	i := slices.IndexFunc(spec.Binds, func(b rootfs.Bind) bool { return b.Target == rootfs.WorkspaceDir })
 	spec.Binds[i].Upper = work
 	return work, nil
+}
+
+// title is the call in a line, for people.
+func (p *Plan) title() string {
+	var words []string
+	if p.Skill != nil {
+		words = append(words, visible.Quote(p.Skill.Name))
+	}
+	for _, a := range redact.Args(p.Request.Args) {
+		words = append(words, visible.Quote(a))
+	}
+	return strings.Join(words, " ")
 }
 
 // listLimit bounds the listing of what a call changed, whoever has lost

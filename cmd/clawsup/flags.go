@@ -15,7 +15,8 @@ import (
 // callFlagsUsage is what the manuals of run and run-skill share.
 const callFlagsUsage = `
   --profile P      what the box may see and use: a name, or a file
-  --workspace DIR  shown at /workspace, read-only or writable as the profile says
+  --workspace DIR  shown at /workspace, as the profile says: read-only, written at
+                   once, or with a layer over it that becomes a change set
   --stdin FILE     standard input from a file or FIFO; default: clawsup's own
   --timeout D      end the call after D ("30s", "5m"): at most the profile's wall_time
   --session S      a name for what belongs together; part of the plan

@@ -25,7 +25,7 @@ call or of its change set, or a beginning of it that no other has.
   empty    removes it for good: what a commit did can't be undone then
 
   --dry-run   show what it would do, and do nothing
-  --older D   of all that was committed longer ago than D ("12h", "7d")
+  --older D   of all that was committed longer ago than D ("12h", "168h")
   --all       of all change sets
   --json      objects instead of text
 
@@ -132,7 +132,7 @@ func (p *program) trashEmpty(f *trashFlags, words []string) error {
 	if f.older != "" {
 		d, err := profiles.ParseDuration(f.older)
 		if err != nil || d <= 0 {
-			return usagef("--older: a time as 12h or 7d")
+			return usagef("--older: a time as 12h or 168h")
 		}
 		order.Older = api.Duration(d)
 	}

@@ -92,10 +92,16 @@ type Upper interface {
 }
 
 // Identity is a file's device and inode.
-type Identity struct{ Dev, Ino uint64 }
+type Identity struct {
+	Dev uint64 `json:"dev"`
+	Ino uint64 `json:"ino"`
+}
 
 // Owner is the pair of host ids that become the tool's in a bind.
-type Owner struct{ UID, GID int }
+type Owner struct {
+	UID int `json:"uid"`
+	GID int `json:"gid"`
+}
 
 // Tmpfs is a writable place in memory that is gone with the box.
 type Tmpfs struct {

@@ -24,7 +24,7 @@ type Entry struct {
 	Target raw.String `json:"target,omitempty"` // of a symbolic link, after
 	Before State      `json:"before,omitzero"`  // as the workspace has it; zero of Created
 	After  State      `json:"after,omitzero"`   // as the call left it; zero of Deleted
-	Notes  Notes      `json:"notes,omitempty"`
+	Notes  Notes      `json:"notes,omitempty"`  // a sum: 1 in conflict, 2 a link that leaves, 4 privileged, 8 hard linked, 16 somebody else's, 32 attributes not carried
 }
 
 // Kind is what happened to a path.

@@ -40,7 +40,7 @@ func (w *work) check(refuse func(path string) bool) error {
 		case refuse != nil && refuse(string(e.Path)):
 			w.leave(i, refused, "it was refused")
 		case e.Notes.Has(changeset.Conflict):
-			w.leave(i, conflicting, "the file in the workspace was changed while the call ran")
+			w.leave(i, conflicting, "the file in the workspace is not the one that there was")
 		case err != nil:
 			w.blame(i, err)
 		}

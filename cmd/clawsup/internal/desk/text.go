@@ -158,7 +158,10 @@ func wants(t *approval.Ticket) string {
 	if t.Changes != "" {
 		text = "keep what it did to files; the gravest: " + text
 	}
-	if t.Target != "" {
+	switch {
+	case t.Target != "" && t.Changes != "":
+		text += ", " + visible.Quote(t.Target)
+	case t.Target != "":
 		text += " " + visible.Text(t.Target)
 	}
 	return text + " (" + t.Effect.String() + ")"
