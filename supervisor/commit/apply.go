@@ -244,10 +244,16 @@ var errStage = errors.New("what was made ready for it is gone")
 // take moves what was deleted to a hidden name, and from there to the trash.
 func (w *work) take(i int) error {
 	it := &w.items[i]
-	dir, name, err := w.at(string(it.At), it.Home)
+	held, name, err := w.at(string(it.At), it.Home)
 	if err != nil {
 		return err
 	}
+	// To look at all that is in a directory closes what is held.
+	dir, err := unix.FcntlInt(uintptr(held), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
 	st, err := lstat(dir, w.hide(i))
 	if err != nil {
 		return err

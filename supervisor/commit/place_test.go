@@ -201,3 +201,25 @@ func TestCompare(t *testing.T) {
 		}
 	}
 }
+
+// TestManyDirectories deletes more directories than are held open.
+func TestManyDirectories(t *testing.T) {
+	ws := newWorkspace(t, scratch(t))
+	for i := range 2*maxHeld + 10 {
+		mkdirs(t, ws, fmt.Sprintf("%d/in", i))
+		write(t, fmt.Sprintf("%s/%d/in/file", ws, i), "x")
+	}
+	before := picture(t, ws)
+	set, source := perform(t, ws, func(view string) {
+		for i := range 2*maxHeld + 10 {
+			must(t, os.RemoveAll(fmt.Sprintf("%s/%d", view, i)))
+		}
+	})
+	dir := newDir(t)
+	commitAll(t, order(t, ws, dir, set, source))
+	equal(t, picture(t, ws), map[string]string{})
+	back, trash, err := Undo(t.Context(), dir, openDir(t, ws), nil)
+	must(t, err)
+	commitAll(t, order(t, ws, newDir(t), back, trash))
+	equal(t, picture(t, ws), before)
+}
