@@ -319,3 +319,59 @@ func TestReplacedWorkspaceIsLeftAlone(t *testing.T) {
 		t.Errorf("%+v", v.Changes)
 	}
 }
+
+// Two people who refuse different paths have refused both.
+func TestTwoPeopleRefuseTheirPaths(t *testing.T) {
+	h := newHost(t, "[roles]\napprover = [\"uid:4321\"]\n")
+	h.write("profiles/two.toml", "extends = \"default\"\n[effects]\nquorum = 2\n")
+	h.start()
+	c, people := h.dial("call"), h.watch(h.dial("approval"))
+	s := h.layered("rm old older; echo new > fresh")
+	s.Profile = "two"
+	v := ask[api.Call](t, c, api.CallSubmit, s)
+	k := nextTicket(t, people, v.ID)
+	first := answer(k, approval.Allow)
+	first.Refuse = []raw.String{"old"}
+	k = ask[api.Answered](t, h.dial("approval"), api.TicketAnswer, first).Ticket
+	if k.State != approval.Pending || h.tree() != untouched {
+		t.Fatalf("after one yes: %+v; %s", k, h.tree())
+	}
+	second := answer(k, approval.Allow)
+	second.Refuse = []raw.String{"fresh"}
+	if r := h.as(4321, nil, "approval.sock", api.TicketAnswer, second); r.Error != "" {
+		t.Fatalf("%+v", r)
+	}
+	v = ask[api.Call](t, c, api.CallWait, api.CallRef{Call: v.ID})
+	if v.Changes.State != changes.Committed || len(v.Changes.Report.Refused) != 2 || h.tree() != "old=old" {
+		t.Errorf("%+v; %s", v.Changes, h.tree())
+	}
+}
+
+// What a profile denies is gone, and nobody is asked.
+func TestPolicyDeniesChanges(t *testing.T) {
+	h := newHost(t, "")
+	h.write("profiles/keeping.toml", "extends = \"default\"\n[effects]\nfs_delete = \"deny\"\n")
+	h.start()
+	s := h.layered("rm old; echo new > fresh")
+	s.Profile, s.Wait = "keeping", true
+	v := ask[api.Call](t, h.dial("call"), api.CallSubmit, s)
+	if v.Changes.State != changes.Discarded || v.Ticket != "" || !strings.Contains(v.Reason, "effects.fs_delete") || h.tree() != untouched {
+		t.Errorf("%+v %q; %s", v.Changes, v.Reason, h.tree())
+	}
+}
+
+// A reload reaches what is kept already.
+func TestReloadBoundsChanges(t *testing.T) {
+	h := begin(t, "")
+	zero := api.Duration(0)
+	s := h.layered("rm old")
+	s.Wait, s.Deadline = true, &zero
+	v := ask[api.Call](t, h.dial("call"), api.CallSubmit, s)
+	before := v.Changes.Expires
+	h.configure("[changes]\nkeep = \"1h\"\n")
+	ask[api.Daemon](t, h.dial("admin"), api.Reload, api.Nothing{})
+	list := ask[[]changes.Change](t, h.dial("admin"), api.ChangesList, api.ChangesFilter{})
+	if len(list) != 1 || !list[0].Expires.Before(before.Add(-24*time.Hour)) {
+		t.Errorf("it expired at %v, and does at %+v", before, list)
+	}
+}
