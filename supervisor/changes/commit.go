@@ -197,7 +197,7 @@ func trashed(dir string) int64 {
 	}
 	defer d.Close()
 	var room int64
-	err = roam(int(d.Fd()), func(_ string, st *unix.Stat_t) error {
+	err = roam(int(d.Fd()), func(_ int, _ string, st *unix.Stat_t) error {
 		if st.Mode&unix.S_IFMT == unix.S_IFREG {
 			room += min(st.Blocks*512, st.Size)
 		}

@@ -68,7 +68,7 @@ func (l ledger) madeAll(root int, path string) bool {
 		return false
 	}
 	defer unix.Close(fd)
-	return roam(fd, func(_ string, st *unix.Stat_t) error {
+	return roam(fd, func(_ int, _ string, st *unix.Stat_t) error {
 		was, ok := l[node{st.Dev, st.Ino}]
 		directory := st.Mode&unix.S_IFMT == unix.S_IFDIR
 		if !ok || directory != (was.digest == [digestSize]byte{}) || !directory && was.ctime != st.Ctim.Nano() {

@@ -252,12 +252,21 @@ func (g *guard) moved(from, to string) (why string) {
 	fd, err := openBeneath(g.root, from, unix.O_PATH|unix.O_DIRECTORY)
 	if err == nil {
 		defer unix.Close(fd)
-		err = roam(fd, func(below string, st *unix.Stat_t) error {
+		err = roam(fd, func(dir int, below string, st *unix.Stat_t) error {
 			directory := st.Mode&unix.S_IFMT == unix.S_IFDIR
 			if why = cmp.Or(g.why(to+below, directory), g.why(from+below, directory)); why != "" {
 				return errFound
 			}
-			return nil
+			if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+				return nil
+			}
+			target := make([]byte, unix.PathMax)
+			n, err := unix.Readlinkat(dir, base(below), target)
+			if err == nil && changeset.LeadsOut(to+below, string(target[:n])) {
+				why = "a symbolic link in the directory leaves the workspace from there"
+				return errFound
+			}
+			return err
 		})
 	}
 	if err != nil && why == "" {

@@ -161,7 +161,7 @@ func TestProtectedPaths(t *testing.T) {
 
 // TestMovedDirectories: where a directory was and comes to, and what is in it.
 func TestMovedDirectories(t *testing.T) {
-	dir := planted(t, "plain/a/b", "hooks/pre-commit", "wf/ci.yml", "deep/er/.bashrc", "s/SKILL.md", "s/x/y", "bare/HEAD", "bare/objects/", "bare/refs/", "bare/config", "g/.git/index", "link -> /etc")
+	dir := planted(t, "plain/a/b", "hooks/pre-commit", "wf/ci.yml", "deep/er/.bashrc", "s/SKILL.md", "s/x/y", "bare/HEAD", "bare/objects/", "bare/refs/", "bare/config", "g/.git/index", "link -> /etc", "down/in/link -> ../../README")
 	big := make([]string, mostMoved+1)
 	for i := range big {
 		big[i] = fmt.Sprintf("%d", i)
@@ -183,6 +183,9 @@ func TestMovedDirectories(t *testing.T) {
 		{"big", "other", "more than 20000 names"},
 		{"missing", "other", "can be looked at"},
 		{"link", "other", "can be looked at"},
+		{"down", "other", ""},
+		{"down/in", "over/there", ""},
+		{"down/in", "in", "leaves the workspace"}, // by a link that led to a file of it before
 	} {
 		e := changeset.Entry{Kind: changeset.Renamed, Path: raw.String(c.to), From: raw.String(c.from),
 			Before: changeset.State{Type: changeset.Directory}, After: changeset.State{Type: changeset.Directory}}

@@ -16,10 +16,10 @@ const (
 	deepMoved = 64     // directories in one another
 )
 
-// roam calls do for all that is in a directory of the workspace, with the path
-// below it, which begins with a slash. An error of do ends it; it is one where
+// roam calls do for all that is in a directory of the workspace, with the
+// directory that it is in and the path below the first, which begins with a slash. An error of do ends it; it is one where
 // there is more than the bounds allow.
-func roam(fd int, do func(below string, st *unix.Stat_t) error) error {
+func roam(fd int, do func(dir int, below string, st *unix.Stat_t) error) error {
 	left := mostMoved
 	var in func(fd int, below string, depth int) error
 	in = func(fd int, below string, depth int) error {
@@ -32,7 +32,7 @@ func roam(fd int, do func(below string, st *unix.Stat_t) error) error {
 				return err
 			}
 			at := below + "/" + name
-			if err := do(at, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			if err := do(fd, at, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
 				return err
 			}
 			child, err := unix.Openat2(fd, name, tree.Beneath(unix.O_PATH|unix.O_DIRECTORY))

@@ -54,7 +54,8 @@
 //     there and a new name it becomes two files.
 //   - Of a moved directory, what lies in it and was not touched is not looked
 //     at: a change of it in the workspace is no Conflict, and a relative link
-//     that leads out of the workspace from its new place has no Leaves.
+//     that leads out of the workspace from its new place has no Leaves: who
+//     judges a Renamed has to look, see LeadsOut.
 //   - Attributes of symbolic links, and the labels that the kernel itself gives
 //     (security.selinux, security.ima, security.evm), are not looked at.
 package changeset

@@ -41,7 +41,7 @@ func (w *walker) entry(kind Kind, path, was string, before, after *file) Entry {
 	if e.After.Mode != after.Mode || after.armed {
 		e.Notes |= Privileged
 	}
-	if after.Type == Symlink && leaves(path, after.target) {
+	if after.Type == Symlink && LeadsOut(path, after.target) {
 		e.Notes |= Leaves
 	}
 	// A directory, and what has its content still, keeps what it had.
@@ -231,7 +231,7 @@ func (w *walker) leaf(p place, name, path string, st *unix.Stat_t) error {
 		e := w.entries[first]
 		e.Link, e.Path = e.Path, raw.String(path)
 		e.Notes &^= Leaves
-		if e.After.Type == Symlink && leaves(path, string(e.Target)) {
+		if e.After.Type == Symlink && LeadsOut(path, string(e.Target)) {
 			e.Notes |= Leaves
 		}
 		return w.add(e)

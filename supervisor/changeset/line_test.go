@@ -83,7 +83,7 @@ func TestLeaves(t *testing.T) {
 		{"d/l", "..", false}, {"d/l", "../a", false}, {"d/l", "../..", true}, {"d/l", ".././../a", true}, {"d/e/l", "../../a", false},
 		{"d/e/l", "../a/..", true}, {"d/l", "..a/...", false},
 	} {
-		if got := leaves(x.path, x.target); got != x.want {
+		if got := LeadsOut(x.path, x.target); got != x.want {
 			t.Errorf("%s to %s: %v", x.path, x.target, got)
 		}
 	}

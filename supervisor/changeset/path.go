@@ -58,10 +58,10 @@ func inside(dir, path string) bool {
 	return len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir
 }
 
-// leaves says whether a symbolic link at a path may lead out of the workspace.
+// LeadsOut says whether a symbolic link at a path may lead out of the workspace.
 // Nothing is resolved: what comes after a name may be anywhere once it goes up,
 // since the name may be that of another link.
-func leaves(path, target string) bool {
+func LeadsOut(path, target string) bool {
 	if strings.HasPrefix(target, "/") {
 		return true
 	}
