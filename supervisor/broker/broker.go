@@ -52,6 +52,7 @@ type Broker struct {
 	book       *approval.Book
 	sessions   *session.Store
 	changes    *changes.Store
+	viewed     viewed
 	queue      *queue
 	rates      *rates
 	calls      *register

@@ -312,7 +312,7 @@ func (b *Broker) changesShow(ctx context.Context, _ client, r *api.Request) (any
 	if err != nil {
 		return nil, changesError(err)
 	}
-	set, err := b.changes.Set(ctx, ch.ID)
+	set, err := b.viewed.get(ctx, b.changes, &ch)
 	if err != nil {
 		return nil, changesError(err)
 	}

@@ -375,3 +375,38 @@ func TestReloadBoundsChanges(t *testing.T) {
 		t.Errorf("it expired at %v, and does at %+v", before, list)
 	}
 }
+
+// A large change set is read part by part, each with what follows the one before.
+func TestLargeChangeSetInParts(t *testing.T) {
+	h := newHost(t, "")
+	h.write("profiles/many.toml", "extends = \"build\"\n[effects]\nfs_create = \"ask\"\n")
+	h.start()
+	zero := api.Duration(0)
+	s := h.layered("mkdir d; seq -f d/a-rather-long-name-of-a-file-%05g 5000 | xargs touch")
+	s.Profile, s.Wait, s.Deadline = "many", true, &zero
+	v := ask[api.Call](t, h.dial("call"), api.CallSubmit, s)
+	if v.Changes == nil || v.Changes.Count.Created != 5001 {
+		t.Fatalf("%+v %+v", v.Changes, v.Result)
+	}
+	c := h.dial("admin")
+	var last raw.String
+	parts, n := 0, 0
+	for n < 5001 {
+		show := ask[api.ChangesEntries](t, c, api.ChangesShow, api.ChangesPart{Changes: v.Changes.ID, From: n})
+		if show.Total != 5001 || len(show.Entries) == 0 || show.Entries[0].Path <= last {
+			t.Fatalf("part %d: %d of %d after %q", parts, len(show.Entries), show.Total, last)
+		}
+		parts, n, last = parts+1, n+len(show.Entries), show.Entries[len(show.Entries)-1].Path
+	}
+	if parts < 2 {
+		t.Errorf("%d parts", parts)
+	}
+	if show := ask[api.ChangesEntries](t, c, api.ChangesShow, api.ChangesPart{Changes: v.Changes.ID, From: 7, Limit: 3}); len(show.Entries) != 3 {
+		t.Errorf("%d entries", len(show.Entries))
+	}
+	for _, from := range []int{-1, 5002} {
+		if _, err := try[api.ChangesEntries](c, api.ChangesShow, api.ChangesPart{Changes: v.Changes.ID, From: from}); api.CodeOf(err) != api.CodeParams {
+			t.Errorf("from %d: %v", from, err)
+		}
+	}
+}
