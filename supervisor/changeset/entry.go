@@ -285,6 +285,9 @@ func (w *walker) differ(path, was string, before, after *file) error {
 	switch {
 	case !sameContent(before, after):
 		return w.add(w.entry(Modified, path, was, before, after))
+	case !sameAttributes(before, after) && before.Links > 1:
+		// The other names may be anywhere, and keep mode and attributes.
+		return w.add(w.entry(Modified, path, was, before, after))
 	case !sameAttributes(before, after):
 		return w.add(w.entry(Changed, path, was, before, after))
 	}

@@ -34,10 +34,10 @@ type Kind uint8
 // else that of a directory, the path has a Deleted and a Created.
 const (
 	Created  Kind = iota + 1
-	Modified      // other content, or another type of file that is no directory
+	Modified      // other content, or another type of file that is no directory; anything of a file with further names, which keep what it was
 	Deleted       // a directory's entries are Deleted too, each, but for directories that were moved out of it; named by where the workspace has it, also in a directory that is Renamed
 	Renamed       // a directory that was there before, moved whole; what is in it is an entry only where it changed
-	Changed       // mode or extended attributes alone
+	Changed       // mode or extended attributes alone, of a file of one name or a directory
 	Dropped       // made by the call and never committed: a device, FIFO or socket, or a file of more holes than Walk reads; with a Before, that stays
 )
 
