@@ -129,12 +129,10 @@ func (b *bench) changes(ctx context.Context) (err error) {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
-	for _, f := range []func(context.Context, *site, string) error{b.wide, b.large, b.deletion} {
-		if err := f(ctx, s, dir); err != nil {
-			return err
-		}
+	if err := errors.Join(b.wide(ctx, s, dir), b.large(ctx, s, dir)); err != nil || b.options.quick {
+		return err
 	}
-	return nil
+	return b.deletion(ctx, s, dir)
 }
 
 // change does one of them.
@@ -203,7 +201,7 @@ func (b *bench) race(ctx context.Context, name string, list []contestant, size l
 	unix.Sync() // what was made for them is no commit's to wait for
 	size.rounds = max(leastRounds, b.share(size.rounds))
 	if b.options.quick {
-		size.most = min(size.most, 10*time.Second)
+		size.most = min(size.most, 6*time.Second)
 	}
 	rounds, noisy, err := measure(ctx, b.spawner, list, size)
 	if err != nil {

@@ -4,7 +4,7 @@
 // memory: by clawsup, with its daemon and without, and beside it by what people
 // use instead. It is part of the repository and not of the product.
 //
-//	make bench                                   all of it, some fifteen minutes
+//	make bench                                   all of it, some twenty minutes
 //	out/bench -parts start,rate                  only these parts: latency and throughput
 //	out/bench -parts rate -only call,unshare     only these contestants, besides the bare spawn
 //	out/bench -programs DIR                      another build's clawsup and clawsupd

@@ -21,6 +21,11 @@ var promises = []promise{
 	{command, "call", "bwrap", 0, 1.2, true, "A call over call.sock takes at most %.1f times as long as `bwrap --unshare-all`"},
 	{command, "call", "unshare", 2, 3.0, true, "Two callers without a rest, replacements included, take at most %.1f times as long for a call as with `unshare`"},
 	{command, "clawsup run", "bwrap", 0, 4.0, true, "`clawsup run -- /bin/true` by the daemon takes at most %.1f times as long as `bwrap --unshare-all`"},
+	{threeFiles, startOf(wideFilesName), startOf(fewFilesName), 0, 1.5, true, "The tool of a call begins at most %.1f times as late in an overlay workspace of 200,000 files as in one of 1,000"},
+	{threeFiles, listOf(wideFilesName), listOf(fewFilesName), 0, 2.0, true, "A change set of three files is listed at most %.1f times as late in a workspace of 200,000 files as in one of 1,000"},
+	{threeFiles, wideFilesName, fewFilesName, 0, 1.5, true, "A call that touches three files, commit included, takes at most %.1f times as long in a workspace of 200,000 files as in one of 1,000"},
+	{manyFiles, toolOf("overlay"), toolOf("rw"), 0, 1.5, true, "A tool that writes 10,000 small files takes at most %.1f times as long in an overlay workspace as in one that it writes through to"},
+	{manyFiles, "overlay", "rw", 0, 8.0, true, "A call that writes 10,000 small files, commit to the disk included, takes at most %.1f times as long as one that writes through to memory"},
 
 	// What is aimed at, and reported.
 	{command, "call", unit, 0, 2.0, false, "A call of `/bin/true` over call.sock takes at most %.1f times as long as spawning it"},
@@ -30,6 +35,8 @@ var promises = []promise{
 	{command, "call", "go-judge", 2, 1.0, false, "Two callers without a rest take at most %.1f times as long for a call as with go-judge"},
 	{command, "clawsup run", "bwrap", 0, 1.0, false, "`clawsup run -- /bin/true` by the daemon takes at most %.1f times as long as `bwrap --unshare-all`"},
 	{command, "clawsup", "runc", 0, 0.5, false, "`clawsup run -- /bin/true` without a daemon takes at most %.1f times as long as `runc run`"},
+	{threeFiles, fewFilesName, "rw", 0, 3.0, false, "A call that touches three files, commit to the disk included, takes at most %.1f times as long as one that writes through to memory"},
+	{manyFiles, "overlay", "rw", 0, 3.0, false, "A call that writes 10,000 small files, commit to the disk included, takes at most %.1f times as long as one that writes through to memory"},
 }
 
 // sentence is what docs/SPECIFICATION.md says.
