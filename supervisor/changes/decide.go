@@ -76,6 +76,9 @@ func (s *Store) Hold(id, reason string) (Change, error) {
 func (p *piece) hold(reason string) error {
 	p.become(Held, p.store.o.Now())
 	p.Reason, p.Ruled = reason, false
+	if p.Because == nil {
+		p.foresee()
+	}
 	return p.settle()
 }
 

@@ -79,6 +79,41 @@ func (p *piece) judge(ctx context.Context, q Question) (Judgement, error) {
 	return j, context.Cause(ctx)
 }
 
+// foresee notes what is a question whatever the rules say, of a change set that
+// policy isn't asked about: who decides later has to know it all the same. A call
+// that ended itself would choose otherwise what people are told.
+func (p *piece) foresee() {
+	set, err := p.set(p.dir)
+	if err == nil {
+		err = p.foreseeIn(set)
+	}
+	p.warn("what is to be known before it is committed could not be found", err)
+}
+
+func (p *piece) foreseeIn(set *changeset.Set) error {
+	root, err := openWorkspace(string(p.Workspace), p.Identity)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	guard, err := newGuard(set, int(root.Fd()), p.store.o.Bounds().Protected)
+	if err != nil {
+		return err
+	}
+	t := &trial{guard: guard}
+	for i := range set.Entries {
+		e := &set.Entries[i]
+		if e.Kind == changeset.Dropped {
+			continue
+		}
+		for _, why := range t.questions(e) {
+			t.because(why, e.Path)
+		}
+	}
+	p.Because = t.reasons
+	return nil
+}
+
 // trial is a judgement under way.
 type trial struct {
 	question Question
@@ -89,6 +124,7 @@ type trial struct {
 	best    *finding
 	reasons []Reason
 	reason  map[string]int // by their words, the place in reasons
+	named   int            // bytes of paths in reasons
 }
 
 // all judges a set, for as long as the context allows.
@@ -251,8 +287,12 @@ func (t *trial) many(set *changeset.Set) {
 	t.reasons = append(t.reasons, Reason{Why: fmt.Sprintf("more than %d files", t.question.Many), Count: len(set.Entries)})
 }
 
-// fewPaths bounds what a reason names.
-const fewPaths = 5
+// Bounds of what reasons name: paths of one, and bytes of the paths of all, each
+// of which may be six in a record.
+const (
+	fewPaths  = 5
+	mostPaths = 64 << 10
+)
 
 func (t *trial) because(why string, path raw.String) {
 	if t.reason == nil {
@@ -269,7 +309,8 @@ func (t *trial) because(why string, path raw.String) {
 		return
 	}
 	r.Count++
-	if len(r.Paths) < fewPaths {
+	if len(r.Paths) < fewPaths && t.named+len(path) <= mostPaths {
+		t.named += len(path)
 		r.Paths = append(r.Paths, path)
 	}
 }

@@ -134,6 +134,7 @@ func (p *piece) rescue(ctx context.Context) error {
 	case err != nil:
 		return errors.Join(err, p.shut())
 	}
+	p.foresee()
 	return p.settle()
 }
 

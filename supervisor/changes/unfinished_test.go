@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -48,5 +49,31 @@ func TestUnfinished(t *testing.T) {
 			must(t, errFrom(w.store.TakeBack(t.Context(), c.ID, nil, "x", false)))
 			w.want("a=a")
 		})
+	}
+}
+
+// TestHeldUnjudged: who decides about what a killed call left is told what is
+// grave in it, though policy wasn't asked; and a record of that has its bounds.
+func TestHeldUnjudged(t *testing.T) {
+	w := newWorld(t)
+	long := strings.Repeat(strings.Repeat("\x01", 250)+"/", 15)
+	var all []func(dir string) error
+	for _, name := range []string{".git/hooks/x", ".ssh/x", ".bashrc", "Makefile", ".vscode/x", "SOUL.md", ".envrc", "package.json", "setup.py", ".netrc"} {
+		for range fewPaths {
+			name = "d/" + name
+			all = append(all, put(name, "x"), put(long+name, "x"))
+		}
+	}
+	c := w.call(nil, then(all...))
+	must(t, errFrom(w.store.Hold(c.ID, "the call did not end by itself")))
+	w.reopen()
+	c = w.change(c.ID)
+	if len(c.Because) != 10 {
+		t.Errorf("%d reasons: %+v", len(c.Because), c.Because)
+	}
+	for _, r := range c.Because {
+		if !strings.HasPrefix(r.Why, "is protected") || r.Count < 2*fewPaths {
+			t.Errorf("%d %s", r.Count, r.Why)
+		}
 	}
 }
