@@ -145,7 +145,8 @@ func makeOwnedRepository(dir string) error {
 	if out, err := exec.Command("/usr/bin/git", "-c", "safe.directory=*", "-C", repository, "update-index", "-q", "--refresh").CombinedOutput(); err != nil {
 		return fmt.Errorf("git update-index: %w: %s", err, out)
 	}
-	return owned(repository)
+	// And no more than what this wrote: the index has the times of the files.
+	return owned(filepath.Join(repository, ".git"))
 }
 
 // makeFlat makes a directory of so many small files.
