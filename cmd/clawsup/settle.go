@@ -53,8 +53,6 @@ func (p *program) settle(ctx context.Context, s *supervisor.Supervisor, o *outco
 		return nil
 	case o.plan.Request.DryRun:
 		return discard("a dry run", "it was to be shown and no more")
-	case o.result.Status != runtime.Exited:
-		return hold("the call did not end by itself: " + o.result.Status.String())
 	}
 	profile := o.plan.Profile
 	subject := policy.Subject{
@@ -64,12 +62,14 @@ func (p *program) settle(ctx context.Context, s *supervisor.Supervisor, o *outco
 	if o.plan.Skill != nil {
 		subject.Skill = o.plan.Skill.Digest
 	}
-	j, err := store.Judge(ctx, c.ID, changes.Question{
+	j, err := store.Judge(sure, c.ID, changes.Question{
 		Rules: policy.FromProfile(profile), Subject: subject, Many: int(profile.Profile.Effects.FSMany),
 	})
 	switch {
 	case err != nil:
 		return hold("it could not be judged: " + err.Error())
+	case o.result.Status != runtime.Exited && j.Decision != profiles.Deny:
+		return hold("the call did not end by itself: " + o.result.Status.String())
 	case j.Decision == profiles.Allow:
 		return commit(changes.Choice{}, j.Rule)
 	case j.Decision != profiles.Ask:

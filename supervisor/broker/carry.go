@@ -112,7 +112,7 @@ func (b *Broker) denied(c *call, rule, reason string) runtime.Result {
 
 // run gives the call its box.
 func (b *Broker) run(c *call, t *turn) runtime.Result {
-	if c.snapshot().Session != "" { // people may have thought for long
+	if c.snapshot().Session != "" || c.plan.Overlay { // people may have thought for long
 		if err := b.sessions.Room(); err != nil {
 			return supervisor.StoppedResult(c.plan, err)
 		}

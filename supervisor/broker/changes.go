@@ -46,8 +46,6 @@ func (b *Broker) settleChanges(c *call, t *turn, ch *changes.Change, result *run
 	case ch.State == changes.Writing: // the session's next call goes on with it
 	case c.plan.Request.DryRun:
 		s.discard("a dry run", "it was to be shown and no more")
-	case result.Status != runtime.Exited:
-		s.hold("the call did not end by itself: " + result.Status.String())
 	default:
 		s.judge()
 	}
@@ -93,11 +91,16 @@ func briefly(ch changes.Change, most int) changes.Change {
 func (s *settlement) judge() {
 	b, c := s.b, s.call
 	subject := b.subject(c)
-	j, err := b.changes.Judge(c.ctx, s.change.ID, changes.Question{
+	j, err := b.changes.Judge(context.WithoutCancel(c.ctx), s.change.ID, changes.Question{
 		Rules: c.rules, Subject: subject, Many: int(c.plan.Profile.Profile.Effects.FSMany),
 	})
 	if err != nil {
 		s.hold("it could not be judged: " + err.Error())
+		return
+	}
+	// What is half done nobody wants unasked; what is denied nobody can want.
+	if s.result.Status != runtime.Exited && j.Decision != profiles.Deny {
+		s.hold("the call did not end by itself: " + s.result.Status.String())
 		return
 	}
 	switch j.Decision {
@@ -246,7 +249,7 @@ func changeFacts(ch *changes.Change, j *changes.Judgement, command string) []app
 			if i == 0 {
 				sep = ": "
 			}
-			text += sep + visible.Quote(string(p))
+			text += sep + visible.Quote(cut(string(p), 200))
 		}
 		if more := r.Count - len(r.Paths); more > 0 {
 			text += " and " + strconv.Itoa(more) + " more"

@@ -174,6 +174,15 @@ func TestHalfDoneIsHeld(t *testing.T) {
 	if v.Result.Status != runtime.TimedOut || v.Changes == nil || v.Changes.State != changes.Held || h.tree() != untouched {
 		t.Errorf("%+v %+v; %s", v.Result, v.Changes, h.tree())
 	}
+	// And nobody gets to keep what policy denies by dying.
+	h.write("profiles/never.toml", "extends = \"default\"\n[effects]\nfs_delete = \"deny\"\n")
+	ask[api.Daemon](t, h.dial("admin"), api.Reload, api.Nothing{})
+	s = h.layered("rm old; kill -9 $$")
+	s.Wait, s.Profile = true, "never"
+	v = ask[api.Call](t, h.dial("call"), api.CallSubmit, s)
+	if v.Result.Status != runtime.Signalled || v.Changes == nil || v.Changes.State != changes.Discarded || h.tree() != untouched {
+		t.Errorf("%+v %+v; %s", v.Result, v.Changes, h.tree())
+	}
 }
 
 // The session's own files are its own, by what they are and not by their names.

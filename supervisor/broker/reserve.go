@@ -18,17 +18,25 @@ func sessionBounds(g *Generation) session.Bounds {
 	return session.Bounds{Expiry: time.Duration(c.Expiry), Max: int64(c.Max), Count: c.Count, Reserve: int64(c.Reserve)}
 }
 
-// keepReserve stops the calls that write in sessions where their file system
-// has too little left: what they write lies under the log of receipts and the
-// tickets, and a session's size is looked at only when a call has left it.
+// layered says whether the call writes in a layer.
+func (c *call) layered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shown != nil && c.shown.Overlay
+}
+
+// keepReserve stops the calls that write in sessions, and in layers, where their
+// file system has too little left: what they write lies under the log of receipts
+// and the tickets, a session's size is looked at only when a call has left it, and
+// the bounds of all layers together may be more than the disk has.
 func (b *Broker) keepReserve() {
 	full := b.sessions.Room()
 	if full == nil {
 		return
 	}
 	for _, c := range b.calls.live() {
-		if v := c.snapshot(); v.Session != "" && v.State == api.Running {
-			logrus.WithError(full).WithField("call", c.id).Warn("a call that writes in a session is stopped")
+		if v := c.snapshot(); (v.Session != "" || c.layered()) && v.State == api.Running {
+			logrus.WithError(full).WithField("call", c.id).Warn("a call that writes to the disk is stopped")
 			c.cancel(fmt.Errorf("stopped by clawsupd: %w", full))
 		}
 	}

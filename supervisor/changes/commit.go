@@ -40,6 +40,11 @@ func (s *Store) Commit(ctx context.Context, id string, c Choice, by string) (Cha
 // commit applies what was chosen. wait bounds only how long others are waited
 // for.
 func (p *piece) commit(ctx, wait context.Context, c Choice, by string) error {
+	leave, err := p.heavily(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	set, err := p.set(p.dir)
 	if err != nil {
 		return err

@@ -50,8 +50,9 @@
 // # Judging
 //
 // Each entry is an effect on a path: fs.create, fs.modify or fs.delete. A
-// directory that moved is deleted where it was. What the session itself made
-// or last wrote, by inode and digest, is only created. A path of the table
+// directory that moved is deleted where it was. What the session itself made,
+// by inode and digest, is only created; what was there before it isn't its own by
+// being changed. A path of the table
 // in protected.go, one in conflict, a link out of the workspace, and a name
 // that policy can't spell are questions at least, whoever made them.
 //

@@ -57,6 +57,11 @@ func (s *Store) Judge(ctx context.Context, id string, q Question) (Judgement, er
 }
 
 func (p *piece) judge(ctx context.Context, q Question) (Judgement, error) {
+	leave, err := p.heavily(ctx)
+	if err != nil {
+		return Judgement{}, err
+	}
+	defer leave()
 	set, err := p.set(p.dir)
 	if err != nil {
 		return Judgement{}, err

@@ -210,9 +210,10 @@ func TestLedger(t *testing.T) {
 	drop(expect("its directory as it was", profiles.Allow, mine, erase("made")))
 	drop(expect("a directory of before, moved", profiles.Ask, mine, func(dir string) error { return os.Rename(filepath.Join(dir, "dir"), filepath.Join(dir, "moved")) }))
 
-	// What it was allowed to write is its own from then on.
-	w.commit(expect("what was there before", profiles.Ask, mine, put("old", "2")).ID, Choice{})
-	drop(expect("what it wrote last", profiles.Allow, mine, put("old", "3")))
+	// A yes to one change makes nothing its own.
+	w.commit(expect("what was there before", profiles.Ask, mine, put("old", "agreed")).ID, Choice{})
+	drop(expect("what it was allowed to change once", profiles.Ask, mine, put("old", "3")))
+	drop(expect("the same, removed", profiles.Ask, mine, erase("old")))
 
 	w.commit(expect("something protected", profiles.Ask, mine, put("Makefile", "all:")).ID, Choice{})
 	drop(expect("its own, and protected", profiles.Ask, mine, put("Makefile", "evil:")))

@@ -19,8 +19,8 @@ import (
 	"github.com/clawsup/clawsup/supervisor/commit"
 )
 
-// ledger is what a session made, or last wrote, as its commits left it: by
-// identity and content. A name says nothing, since others may have put something
+// ledger is what a session made, as its commits left it: by identity and content.
+// What was there before it isn't its own by being changed, whoever agreed to that. A name says nothing, since others may have put something
 // else there; nor does an inode's number, which the file system gives again.
 type ledger map[node]trace
 
@@ -190,7 +190,7 @@ func halve(f *os.File, have, extra int64) (int64, error) {
 	return stay, err
 }
 
-// learn notes what the commit made or wrote, for the session.
+// learn notes what the commit made, for the session, and what it wrote of that.
 func (p *piece) learn() error {
 	if p.Session == "" {
 		return nil
@@ -199,8 +199,15 @@ func (p *piece) learn() error {
 	if err != nil {
 		return err
 	}
+	mine, err := p.store.readLedger(p.Session)
+	if err != nil {
+		return err
+	}
 	rows := make([]row, 0, len(list))
 	for _, l := range list {
+		if l.Entry.Kind != changeset.Created && !mine.made(l.Entry, -1) {
+			continue
+		}
 		t := changeset.Regular
 		if l.Digest == "" {
 			t = changeset.Directory

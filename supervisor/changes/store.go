@@ -40,6 +40,8 @@ type Bounds struct {
 type Store struct {
 	o     Options
 	gates *gates
+	walks crowd // who reads a layer
+	heavy crowd // who is at work on a large change set
 
 	mu     sync.Mutex
 	parked map[string]*piece // mu; by id
@@ -84,7 +86,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, gates: gates, parked: map[string]*piece{}, news: make(chan struct{})}
+	s := &Store{o: o, gates: gates, walks: walkers(), heavy: newCrowd(1), parked: map[string]*piece{}, news: make(chan struct{})}
 	if err := errors.Join(s.recover(ctx), s.Expire(ctx)); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

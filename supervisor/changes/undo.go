@@ -41,6 +41,11 @@ func only(paths []raw.String) func(path string) bool {
 
 func (p *piece) undo(ctx context.Context, paths []raw.String, by string) (_ Change, err error) {
 	s := p.store
+	leave, err := p.heavily(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	defer leave()
 	if p.State != Committed || !p.Trash {
 		return Change{}, fmt.Errorf("change set %s: %w", p.ID, ErrNoTrash)
 	}

@@ -19,6 +19,11 @@ func (p *piece) walk(ctx context.Context, root *os.File) (*changeset.Set, error)
 	if err != nil {
 		return nil, err
 	}
+	leave, err := p.store.walks.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	upper, err := p.layer.Upper()
 	if err != nil {
 		return nil, err
@@ -69,7 +74,7 @@ func (p *piece) finish(set *changeset.Set, reason string) error {
 		}
 	}
 	p.become(Held, p.store.o.Now())
-	p.Count, p.Digest, p.Reason = set.Count(), set.Digest(), reason
+	p.Count, p.Digest, p.Reason, p.Because = set.Count(), set.Digest(), reason, nil
 	return nil
 }
 

@@ -233,6 +233,7 @@ func (p *piece) ended(set *changeset.Set) (Change, error) {
 		return c, p.remove()
 	case p.Keep:
 		p.Count, p.Since = set.Count(), p.store.o.Now()
+		p.warn("what is to be known before it is committed could not be found", p.foreseeIn(set))
 		err := p.settle()
 		c := p.fill(p.dir, p.store.o.Bounds())
 		return c, errors.Join(err, p.leave())

@@ -30,7 +30,7 @@ const (
 	MaxEntries = 1_000_000
 	MaxDepth   = 512       // directories in one another; two descriptors for each are open
 	MaxPath    = 32 << 10  // bytes of a path
-	MaxText    = 512 << 20 // bytes of all paths, targets and attributes of a set
+	MaxText    = 128 << 20 // bytes of all paths, targets and attributes of a set
 	MaxXattrs  = 64 << 10  // bytes of the names and values of a file's user.* attributes
 	MaxHoles   = 16 << 30  // bytes of holes that one walk hashes
 )

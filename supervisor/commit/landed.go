@@ -28,6 +28,7 @@ type trace struct {
 
 // Landing is a file, directory or link that a commit created or modified.
 type Landing struct {
+	Entry    *changeset.Entry   // that was applied
 	Path     raw.String         // below the workspace
 	Identity changeset.Identity // as the commit left it
 	Digest   string             // of a file's content or a link's target; of a directory empty
@@ -159,9 +160,10 @@ func Landed(dir string) ([]Landing, error) {
 		return nil, err
 	}
 	var list []Landing
-	for _, l := range all {
+	for i := range all {
+		l := &all[i]
 		if k := l.Entry.Kind; !l.Stray && (k == changeset.Created || k == changeset.Modified) && l.Left != (changeset.Identity{}) {
-			list = append(list, Landing{Path: l.Entry.Path, Identity: l.Left, Digest: l.Entry.After.Digest})
+			list = append(list, Landing{Entry: &l.Entry, Path: l.Entry.Path, Identity: l.Left, Digest: l.Entry.After.Digest})
 		}
 	}
 	return list, nil

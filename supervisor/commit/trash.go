@@ -53,8 +53,11 @@ func (w *work) stow(i, dir int, name string) error {
 	number := strconv.Itoa(i)
 	if done, err := lstat(w.trash, number); err != nil {
 		return trashError(err)
-	} else if typeOf(&done) != changeset.None { // it was copied, and not all was removed
-		return trashError(w.clear(dir, name))
+	} else if typeOf(&done) != changeset.None {
+		if !w.again { // nothing has that number but by this commit, or by whom the trash belongs to
+			return trashError(errors.New("something is in its place"))
+		}
+		return trashError(w.clear(dir, name)) // it was copied, and not all was removed
 	}
 	st, err := lstat(dir, name)
 	if err != nil {

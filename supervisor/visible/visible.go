@@ -31,9 +31,10 @@ import (
 // never ambiguous: two strings have the same quotation only if they are equal.
 func Quote(s string) string { return `"` + escape(s, true) + `"` }
 
-// Text gives s as it is where every character of it is plain, and else quoted.
+// Text gives s as it is where every character of it is plain and shows, and else
+// quoted.
 func Text(s string) string {
-	if s != "" && escape(s, true) == s {
+	if s != "" && escape(s, true) == s && strings.Trim(s, " ") == s { // nobody sees a space at an end
 		return s
 	}
 	return Quote(s)
