@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -21,22 +20,22 @@ import (
 // can, a directory of the workspace and a link to one outside that the owner
 // may write in; and what is in it with other files.
 type villain struct {
-	mu    sync.Mutex // held while it rests
+	turn  chan struct{} // of one: who has taken it out is at work, and the other rests
 	hand  *hand
 	root  int
 	dir   int  // the directory that it swaps
 	dirty bool // it may touch files too
 	swaps int
+	quit  chan struct{}
 	done  chan struct{}
-	stop  bool
 }
 
 func (v *villain) run() {
 	defer close(v.done)
 	for n := 0; ; n++ {
-		v.mu.Lock()
-		if v.stop {
-			v.mu.Unlock()
+		select {
+		case <-v.turn:
+		case <-v.quit:
 			return
 		}
 		_ = v.hand.do(func() error {
@@ -53,7 +52,7 @@ func (v *villain) run() {
 			}
 			return nil
 		})
-		v.mu.Unlock()
+		v.turn <- struct{}{}
 	}
 }
 
@@ -97,13 +96,10 @@ func TestRace(t *testing.T) {
 	defer root.Close()
 	h, err := lend(owner)
 	must(t, err)
-	v := &villain{hand: h, root: int(root.Fd()), done: make(chan struct{})}
-	v.mu.Lock()
+	v := &villain{hand: h, root: int(root.Fd()), turn: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
 	go v.run()
 	defer func() {
-		v.mu.TryLock() // after a failure it rests already
-		v.stop = true
-		v.mu.Unlock()
+		close(v.quit)
 		<-v.done
 		h.end()
 	}()
@@ -114,7 +110,6 @@ func TestRace(t *testing.T) {
 			equal(t, exact(t, canary), untouched)
 		}
 	}
-	v.mu.Unlock()
 	t.Logf("%d rounds, %d swaps, %d entries applied, %d not", rounds, v.swaps, r.applied, r.left)
 	if r.applied == 0 || r.left == 0 || v.swaps < rounds {
 		t.Error("there was no race")
@@ -162,9 +157,9 @@ func (r *race) round(n int) {
 	dir := filepath.Join(r.dirs, strconv.Itoa(n))
 	must(t, os.Mkdir(dir, 0o700))
 	r.villain.dir, r.villain.dirty = int(d.Fd()), n%2 == 0
-	r.villain.mu.Unlock()
+	r.villain.turn <- struct{}{}
 	report, err := Commit(context.Background(), Order{Set: set, Source: memory{"d/f": "new", "d/n": "new"}, Root: r.root, Owner: owner, Dir: dir})
-	r.villain.mu.Lock()
+	<-r.villain.turn
 	must(t, err)
 	r.verdict(n, d, e, set, report)
 	must(t, os.RemoveAll(dir))
