@@ -27,7 +27,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 DEPS_BUILD := gcc libc6-dev libseccomp-dev pkg-config git ca-certificates
 # The second half are what tests run in the box, to see that real work gets done there.
-DEPS_TEST  := $(DEPS_BUILD) e2fsprogs=mke2fs jq shellcheck strace tmux bubblewrap util-linux procps iproute2 file \
+DEPS_TEST  := $(DEPS_BUILD) e2fsprogs=mke2fs xfsprogs=mkfs.xfs btrfs-progs=mkfs.btrfs jq shellcheck strace tmux bubblewrap util-linux procps iproute2 file \
 	python3 nodejs=node pandoc g++ binutils make perl xz-utils bzip2 gdb man-db cargo=cargo default-jdk-headless=javac
 # what the demo and its skills use
 DEPS_DEMO  := e2fsprogs=mke2fs python3 util-linux procps
@@ -136,7 +136,7 @@ bench: bench-build ## measure everything, beside bwrap, runc, crun, firejail, un
 	go test -run '^$$' -bench . ./supervisor/audit
 
 .PHONY: bench-quick
-bench-quick: bench-build ## latency and throughput in under 90 seconds; fails when a promised ratio is broken
+bench-quick: bench-build ## latency, throughput and change sets in some two minutes; fails when a promised ratio is broken
 	out/bench -quick -json out/bench.json
 
 .PHONY: bench-steady

@@ -25,6 +25,9 @@ func TestKilled(t *testing.T) {
 	c := exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), victimEnv+"="+dir)
 	c.Stderr = os.Stderr
+	if _, err := c.StdinPipe(); err != nil { // open until it is killed
+		t.Fatal(err)
+	}
 	out, err := c.StdoutPipe()
 	if err == nil {
 		err = c.Start()
@@ -89,7 +92,8 @@ func victim(dir string) int {
 			}
 		}
 		fmt.Println("ready")
-		select {}
+		_, err = io.Copy(io.Discard, os.Stdin) // until it is killed, or the parent's end
+		return err
 	}()
 	fmt.Fprintln(os.Stderr, err)
 	return 1

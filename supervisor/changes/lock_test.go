@@ -186,6 +186,8 @@ func child(t testing.TB, role string, args ...string) (*exec.Cmd, func() string)
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), roleKey+"="+role)
 	cmd.Stderr = os.Stderr
+	_, err := cmd.StdinPipe() // open until this process ends
+	must(t, err)
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())

@@ -38,14 +38,11 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// sayAndStay tells the parent a line, and waits to be killed.
+// sayAndStay tells the parent a line, and waits to be killed, or for the parent's end.
 func sayAndStay(line string) error {
 	fmt.Println(line)
 	_, err := io.Copy(io.Discard, os.Stdin)
-	if err != nil {
-		return err
-	}
-	select {}
+	return errors.Join(errors.New("the parent is gone"), err)
 }
 
 // lines gives one line after the other; at the end, nothing.
