@@ -121,7 +121,7 @@ func (s *Berth) makeContainer(_ context.Context, spec *Spec) error {
 	tree := s.host.tree(spec, s.slot)
 	tree.Init = s.host.config.Init
 	s.rules = tree.Rules()
-	err = onOwnThread(func() error { return s.start(tree, spec, control) })
+	err = rootfs.OnOwnThread(func() error { return s.start(tree, spec, control) })
 	s.diagnosis.closeWriter()
 	return err
 }

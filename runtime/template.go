@@ -72,7 +72,7 @@ func (h *Host) Template(ctx context.Context, spec Spec) (*Template, error) {
 		return nil, failed(StepContainer, err)
 	}
 	t.control = ours
-	err = onOwnThread(func() error { return t.start(shared, theirs) })
+	err = rootfs.OnOwnThread(func() error { return t.start(shared, theirs) })
 	if err := errors.Join(err, theirs.Close()); err != nil {
 		return nil, errors.Join(err, ours.Close())
 	}

@@ -90,7 +90,7 @@ func TestMissing(t *testing.T) {
 			state := mkdir(t, dir, "state")
 			var made error
 			var checked []Requirement
-			err := onOwnThread(func() error {
+			err := rootfs.OnOwnThread(func() error {
 				if err := errors.Join(rootfs.Isolate(), c.hide(state)); err != nil {
 					return err
 				}

@@ -112,7 +112,7 @@ func TestOthersFiles(t *testing.T) {
 	tree := mount(t, l, w, owner, tool)
 	defer unix.Close(tree)
 	at := openDir(t)
-	err := onOwnThread(func() error {
+	err := rootfs.OnOwnThread(func() error {
 		if err := rootfs.Isolate(); err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -60,28 +59,11 @@ func (l *Layer) Mount(lower int, owner, tool rootfs.Owner) (tree int, err error)
 		return -1, err
 	}
 	l.dirty = true
-	err = onOwnThread(func() (err error) {
+	err = rootfs.OnOwnThread(func() (err error) {
 		tree, err = l.mount(lower, space)
 		return err
 	})
 	return tree, err
-}
-
-// onOwnThread runs f on a thread that ends with it.
-func onOwnThread(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// The first thread can't end, and would keep what f mounts. While it is
-			// taken here, f gets another.
-			done <- onOwnThread(f)
-			runtime.UnlockOSThread()
-			return
-		}
-		done <- f() // never unlocked, hence the thread ends
-	}()
-	return <-done
 }
 
 // renewWork replaces the work directory. When there was none that an overlay

@@ -111,7 +111,7 @@ func insideAs(t testing.TB, l *Layer, lower string, owner, tool rootfs.Owner, sc
 	tree := mount(t, l, lower, owner, tool)
 	defer unix.Close(tree)
 	at := openDir(t)
-	err = onOwnThread(func() (err error) {
+	err = rootfs.OnOwnThread(func() (err error) {
 		if err := rootfs.Isolate(); err != nil {
 			return err
 		}
