@@ -33,7 +33,7 @@ func (s *Store) recover(ctx context.Context) error {
 		case strings.HasPrefix(name, going):
 			err = s.clear(name)
 		case strings.HasPrefix(name, making):
-			err = s.clearHalf(name)
+			err = s.unheld(name, s.clear) // nobody makes it any more
 		case n.IsDir() && idForm.MatchString(name):
 			err = s.takeUp(ctx, name)
 		}
@@ -44,8 +44,9 @@ func (s *Store) recover(ctx context.Context) error {
 	return nil
 }
 
-// clearHalf removes what is being made by nobody.
-func (s *Store) clearHalf(name string) error {
+// unheld does something with a directory that nobody is at work on: with its
+// lock, or where it has none yet.
+func (s *Store) unheld(name string, do func(name string) error) error {
 	d, err := unix.Open(s.path(name), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -58,7 +59,7 @@ func (s *Store) clearHalf(name string) error {
 	if err == nil {
 		defer l.release()
 	}
-	return s.clear(name)
+	return do(name)
 }
 
 // takeUp looks after one change set, unless somebody is at work on it.
@@ -68,7 +69,7 @@ func (s *Store) takeUp(ctx context.Context, id string) error {
 	case errors.Is(err, errTaken):
 		return nil
 	case errors.Is(err, ErrUnknown):
-		return s.bare(id)
+		return s.unheld(id, s.bare)
 	case err != nil:
 		logrus.WithError(err).WithField("changes", visible.Text(id)).Error("the record of a change set can't be read; its directory is set aside as " + unread + id)
 		return os.Rename(s.path(id), s.path(unread+id))
@@ -79,18 +80,6 @@ func (s *Store) takeUp(ctx context.Context, id string) error {
 // bare is for a directory without a record: a call that was killed before it
 // had begun.
 func (s *Store) bare(id string) error {
-	d, err := unix.Open(s.path(id), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(d)
-	l, err := try(d, lockName, alone)
-	if errors.Is(err, errTaken) {
-		return nil
-	}
-	if err == nil {
-		defer l.release()
-	}
 	if _, err := os.Lstat(filepath.Join(s.path(id), recordName)); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
