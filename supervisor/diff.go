@@ -4,11 +4,8 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
 
-	"github.com/clawsup/clawsup/supervisor/changes"
 	"github.com/clawsup/clawsup/supervisor/changeset"
-	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 // Diff gives the entry of a path in a change set, and how its content differs
@@ -22,21 +19,7 @@ func (s *Supervisor) Diff(ctx context.Context, id, path string) (e changeset.Ent
 	if err != nil {
 		return e, nil, false, err
 	}
-	set, err := store.Set(ctx, c.ID)
-	if err != nil {
-		return e, nil, false, err
-	}
-	// Of a path that was deleted and made anew what it became says more.
-	found := false
-	for i := range set.Entries {
-		if string(set.Entries[i].Path) == path {
-			e, found = set.Entries[i], true
-		}
-	}
-	if !found {
-		return e, nil, false, fmt.Errorf("%w: it has no path %s", changes.ErrUnknown, visible.Quote(path))
-	}
-	before, after, err := store.Contents(c.ID, path)
+	e, before, after, err := store.Contents(c.ID, path)
 	if err != nil {
 		return e, nil, false, err
 	}

@@ -20,16 +20,17 @@ import (
 // MaxContents bounds a file of a layer that Contents gives, in bytes.
 const MaxContents = 64 << 20
 
-// Contents opens what a path was and what it became, regular files alone; nil
-// where there is none. before is from the workspace or, after a commit, from
+// Contents gives the entry of a path and opens what it was and what it became,
+// regular files alone; nil where there is none. Of a path that was deleted and made
+// anew it is the second entry, which says more, and before is the first's. before is from the workspace or, after a commit, from
 // the trash; after is from the layer, as a copy, or from the workspace. The
 // caller closes both. An entry beyond MaxContents is an error.
-func (s *Store) Contents(id, path string) (before, after *os.File, err error) {
+func (s *Store) Contents(id, path string) (e changeset.Entry, before, after *os.File, err error) {
 	ctx, cancel := s.bounded(context.Background())
 	defer cancel()
 	p, err := s.take(ctx, id)
 	if err != nil {
-		return nil, nil, err
+		return e, nil, nil, err
 	}
 	defer func() {
 		err = errors.Join(err, p.leave())
@@ -46,42 +47,43 @@ func (s *Store) Contents(id, path string) (before, after *os.File, err error) {
 		set, err = p.set(p.dir)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, p.shut())
+		return e, nil, nil, errors.Join(err, p.shut())
 	}
-	e, err := find(set, path)
+	found, was, err := find(set, path)
 	if err != nil {
-		return nil, nil, errors.Join(err, p.shut())
+		return e, nil, nil, errors.Join(err, p.shut())
 	}
 	root, err := openWorkspace(string(p.Workspace), p.Identity)
 	if err != nil {
-		return nil, nil, errors.Join(err, p.shut())
+		return e, nil, nil, errors.Join(err, p.shut())
 	}
 	defer root.Close()
-	before, after, err = p.contents(ctx, root, set, e)
+	both := *found
+	both.Before = was
+	before, after, err = p.contents(ctx, root, set, &both)
 	if !open {
 		err = errors.Join(err, p.shut())
 	}
-	return before, after, err
+	return *found, before, after, err
 }
 
-// find gives the entry of a path; of two the one that is there afterwards,
-// with what was there before.
-func find(set *changeset.Set, path string) (*changeset.Entry, error) {
-	var found *changeset.Entry
+// find gives the entry of a path, of two the one that is there afterwards, and
+// what was there before.
+func find(set *changeset.Set, path string) (found *changeset.Entry, was changeset.State, err error) {
 	for i := range set.Entries {
-		e := set.Entries[i]
+		e := &set.Entries[i]
 		if string(e.Path) != path {
 			continue
 		}
-		if found != nil && found.Kind == changeset.Deleted {
-			e.Before = found.Before
+		if found == nil || found.Kind != changeset.Deleted {
+			was = e.Before
 		}
-		found = &e
+		found = e
 	}
 	if found == nil {
-		return nil, fmt.Errorf("nothing changed at %s", visible.Quote(clip(path)))
+		return nil, was, fmt.Errorf("%w: it has no path %s", ErrUnknown, visible.Quote(clip(path)))
 	}
-	return found, nil
+	return found, was, nil
 }
 
 func (p *piece) contents(ctx context.Context, root *os.File, set *changeset.Set, e *changeset.Entry) (before, after *os.File, err error) {

@@ -427,7 +427,7 @@ func TestContents(t *testing.T) {
 	check := func(state string, want map[string][2]string) {
 		t.Helper()
 		for path, sides := range want {
-			before, after, err := w.store.Contents(c.ID, path)
+			_, before, after, err := w.store.Contents(c.ID, path)
 			if err != nil {
 				t.Errorf("%s: %s: %v", state, path, err)
 				continue
@@ -454,7 +454,7 @@ func TestContents(t *testing.T) {
 	check("asking", want)
 	w.commit(c.ID, Choice{})
 	check("committed", want)
-	if _, _, err := w.store.Contents(c.ID, "nowhere"); err == nil {
+	if _, _, _, err := w.store.Contents(c.ID, "nowhere"); err == nil {
 		t.Error("nowhere has contents")
 	}
 }
@@ -472,7 +472,7 @@ func TestIDs(t *testing.T) {
 			"trash":    errFrom(w.store.Trash(id)),
 			"asked":    w.store.Asked(id, "x"),
 			"hold":     errFrom(w.store.Hold(id, "x")),
-			"contents": func() error { _, _, err := w.store.Contents(id, "a"); return err }(),
+			"contents": func() error { _, _, _, err := w.store.Contents(id, "a"); return err }(),
 		} {
 			if !errors.Is(err, ErrUnknown) {
 				t.Errorf("%s %q: %v", name, id, err)

@@ -32,7 +32,7 @@ func TestNothingStays(t *testing.T) {
 		w.call(nil, func(string) error { return nil })
 		must(t, errFrom(w.store.Hold(w.call(nil, put("b", "held")).ID, "x")))
 		c := w.call(in("s-1"), put("b", "kept"))
-		before, after, err := w.store.Contents(c.ID, "b")
+		_, before, after, err := w.store.Contents(c.ID, "b")
 		must(t, err)
 		must(t, before.Close())
 		must(t, after.Close())

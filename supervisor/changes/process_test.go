@@ -182,7 +182,7 @@ func TestOfAnother(t *testing.T) {
 		"discard":  errFrom(w.store.Discard(t.Context(), id, "x", "x")),
 		"hold":     errFrom(w.store.Hold(id, "x")),
 		"set":      errFrom(w.store.Set(t.Context(), id)),
-		"contents": func() error { _, _, err := w.store.Contents(id, "a"); return err }(),
+		"contents": func() error { _, _, _, err := w.store.Contents(id, "a"); return err }(),
 	} {
 		if !errors.Is(err, ErrBusy) {
 			t.Errorf("%s: %v", name, err)

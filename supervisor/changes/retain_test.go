@@ -247,7 +247,7 @@ func TestUndoneAfterward(t *testing.T) {
 	if u.State != Held || u.Undoes != c.ID || w.entries(u.ID) != "modified a" {
 		t.Errorf("%+v, %s", u, w.entries(u.ID))
 	}
-	before, after, err := w.store.Contents(u.ID, "a")
+	_, before, after, err := w.store.Contents(u.ID, "a")
 	must(t, err)
 	must(t, errors.Join(before.Close(), after.Close()))
 	_, err = w.store.Empty(t.Context(), c.ID, w.store.o.Now())
