@@ -124,7 +124,7 @@ func (t *changesTalk) show(lines []summary.Line) error {
 	fact("made by", "%s", t.change.Command)
 	fact("workspace", "%s", visible.Text(string(t.change.Workspace)))
 	for _, r := range t.because {
-		fact("because", "%s", reasonText(&r))
+		fact("because", "%s", r.Text(nil))
 	}
 	for _, r := range summary.Rows(lines, t.width) {
 		text := r.Text
@@ -140,22 +140,6 @@ func (t *changesTalk) show(lines []summary.Line) error {
 	whole, err := t.pages(rows)
 	t.read = t.read || whole
 	return err
-}
-
-// reasonText is why there is a question, with the first paths that it is about.
-func reasonText(r *changes.Reason) string {
-	text := r.Why
-	for i, p := range r.Paths {
-		sep := ", "
-		if i == 0 {
-			sep = ": "
-		}
-		text += sep + visible.Quote(string(p))
-	}
-	if more := r.Count - len(r.Paths); more > 0 && len(r.Paths) > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return text
 }
 
 // refusals counts what is refused.

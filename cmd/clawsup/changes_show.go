@@ -86,7 +86,7 @@ func writeChange(w io.Writer, c *changes.Change, now time.Time) {
 	out.add("changes", "%s, %s", c.ID, state)
 	out.add("ticket", "%s", c.Ticket)
 	for i := range c.Because {
-		out.add("because", "%s", reasonText(&c.Because[i]))
+		out.add("because", "%s", c.Because[i].Text(nil))
 	}
 	if len(c.Calls) > 1 || len(c.Calls) == 1 && c.Calls[0] != c.ID {
 		out.add("calls", "%s", strings.Join(c.Calls, ", "))

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/clawsup/clawsup/profiles"
-	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/changes"
 	"github.com/clawsup/clawsup/supervisor/policy"
@@ -48,36 +46,23 @@ func (p *program) settle(ctx context.Context, s *supervisor.Supervisor, o *outco
 		*c = done
 		return nil
 	}
+	subject := o.plan.Subject()
+	subject.Session = o.plan.Request.Session
+	d := s.Settle(sure, o.plan, &o.result, c, subject, policy.FromProfile(o.plan.Profile))
+	j := &d.Judgement
 	switch {
-	case c.State == changes.Writing:
+	case d.Fate == supervisor.Left:
 		return nil
-	case o.plan.Request.DryRun:
-		return discard("a dry run", "it was to be shown and no more")
-	}
-	profile := o.plan.Profile
-	subject := policy.Subject{
-		Plan: o.plan.Digest, Script: o.plan.Script, Profile: profile.Digest,
-		Workspace: raw.String(o.plan.Workspace.Path), Session: o.plan.Request.Session,
-	}
-	if o.plan.Skill != nil {
-		subject.Skill = o.plan.Skill.Digest
-	}
-	j, err := store.Judge(sure, c.ID, changes.Question{
-		Rules: policy.FromProfile(profile), Subject: subject, Many: int(profile.Profile.Effects.FSMany),
-	})
-	switch {
-	case err != nil:
-		return hold("it could not be judged: " + err.Error())
-	case o.result.Status != runtime.Exited && j.Decision != profiles.Deny:
-		return hold("the call did not end by itself: " + o.result.Status.String())
-	case j.Decision == profiles.Allow:
-		return commit(changes.Choice{}, j.Rule)
-	case j.Decision != profiles.Ask:
-		return discard(j.Rule, j.Rule)
+	case d.Fate == supervisor.Unwanted:
+		return discard(d.By, d.Why)
+	case d.Fate == supervisor.Wanted:
+		return commit(changes.Choice{}, d.By)
+	case d.Fate == supervisor.Undecided:
+		return hold(d.Why)
 	case j.Quorum > 1:
 		return hold(fmt.Sprintf("this takes a yes of %d people, and here is one terminal: let clawsupd ask them; %s", j.Quorum, j.Rule))
 	}
-	answer, err := askAbout(ctx, s, store, c, &j)
+	answer, err := askAbout(ctx, s, store, c, j)
 	switch {
 	case err != nil:
 		return hold(err.Error() + "; " + j.Rule)

@@ -251,11 +251,24 @@ func (b *Broker) grantRevoke(ctx context.Context, who client, r *api.Request) (a
 	return g, b.record(ctx, act(who, "revoke grant", audit.Fact{Name: factGrant, Value: g.ID}, audit.Fact{Name: factReason, Value: ref.Reason}))
 }
 
-// ticketCodes are what errors of tickets and grants are to a client.
-var ticketCodes = []struct {
+// codes are what errors of the parts of a daemon are to a client.
+type codes []struct {
 	err  error
 	code api.Code
-}{
+}
+
+// of gives an error its code, if it has one.
+func (list codes) of(err error) error {
+	for _, c := range list {
+		if errors.Is(err, c.err) {
+			return failf(c.code, "%v", err)
+		}
+	}
+	return err
+}
+
+// ticketCodes are those of tickets and grants.
+var ticketCodes = codes{
 	{approval.ErrUnknown, api.CodeNotFound},
 	{approval.ErrAmbiguous, api.CodeNotFound},
 	{approval.ErrConflict, api.CodeConflict},
@@ -272,11 +285,4 @@ var ticketCodes = []struct {
 }
 
 // ticketError gives an error of package approval its code.
-func ticketError(err error) error {
-	for _, c := range ticketCodes {
-		if errors.Is(err, c.err) {
-			return failf(c.code, "%v", err)
-		}
-	}
-	return err
-}
+func ticketError(err error) error { return ticketCodes.of(err) }

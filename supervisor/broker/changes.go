@@ -5,14 +5,13 @@ package broker
 import (
 	"cmp"
 	"context"
-	"errors"
-	"strconv"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/audit"
@@ -40,14 +39,27 @@ func (b *Broker) forgetChanges(ctx context.Context, session string) {
 // is lost where nobody decides.
 func (b *Broker) settleChanges(c *call, t *turn, ch *changes.Change, result *runtime.Result) {
 	t.pause() // the tool is done
-	s := &settlement{b: b, call: c, result: result}
+	s := &settlement{b: b, call: c}
 	s.tell(*ch)
-	switch {
-	case ch.State == changes.Writing: // the session's next call goes on with it
-	case c.plan.Request.DryRun:
-		s.discard("a dry run", "it was to be shown and no more")
+	d := b.supervisor.Settle(context.WithoutCancel(c.ctx), c.plan, result, ch, b.subject(c), c.rules)
+	switch d.Fate {
+	case supervisor.Left:
+	case supervisor.Unwanted:
+		// A dry run is nobody's decision about a change.
+		if c.plan.Request.DryRun || s.record(d.Judgement.Effect, profiles.Deny, d.By, "") {
+			s.discard(d.By, d.Why)
+		}
+	case supervisor.Wanted:
+		s.commit(d.Judgement.Effect, changes.Choice{}, d.By)
+	case supervisor.Asked:
+		if b.headless(c) {
+			c.update(func(v *api.Call) { v.WouldAsk = true })
+			s.hold("a person would have been asked, and this call asks nobody; " + d.Judgement.Rule)
+			return
+		}
+		s.ask(d.Judgement)
 	default:
-		s.judge()
+		s.hold(d.Why)
 	}
 }
 
@@ -55,7 +67,6 @@ func (b *Broker) settleChanges(c *call, t *turn, ch *changes.Change, result *run
 type settlement struct {
 	b      *Broker
 	call   *call
-	result *runtime.Result
 	change changes.Change
 }
 
@@ -85,39 +96,6 @@ func briefly(ch changes.Change, most int) changes.Change {
 	}
 	ch.Report = &short
 	return ch
-}
-
-// judge asks policy, and people if that says so.
-func (s *settlement) judge() {
-	b, c := s.b, s.call
-	subject := b.subject(c)
-	j, err := b.changes.Judge(context.WithoutCancel(c.ctx), s.change.ID, changes.Question{
-		Rules: c.rules, Subject: subject, Many: int(c.plan.Profile.Profile.Effects.FSMany),
-	})
-	if err != nil {
-		s.hold("it could not be judged: " + err.Error())
-		return
-	}
-	// What is half done nobody wants unasked; what is denied nobody can want.
-	if s.result.Status != runtime.Exited && j.Decision != profiles.Deny {
-		s.hold("the call did not end by itself: " + s.result.Status.String())
-		return
-	}
-	switch j.Decision {
-	case profiles.Allow:
-		s.commit(j.Effect, changes.Choice{}, j.Rule)
-	case profiles.Ask:
-		if b.headless(c) {
-			c.update(func(v *api.Call) { v.WouldAsk = true })
-			s.hold("a person would have been asked, and this call asks nobody; " + j.Rule)
-			return
-		}
-		s.ask(j)
-	default:
-		if s.record(j.Effect, profiles.Deny, j.Rule, "") {
-			s.discard(j.Rule, j.Rule)
-		}
-	}
 }
 
 // ask puts the change set to people.
@@ -234,6 +212,9 @@ func (s *settlement) reason(why string) {
 // Names of facts about change sets in receipts.
 const factChanges = "changes"
 
+// maxReasonPath bounds, in bytes, what a ticket's reason has of a path.
+const maxReasonPath = 200
+
 // changeFacts are what a ticket about a change set says by itself; the entries
 // are asked for one by one.
 func changeFacts(ch *changes.Change, j *changes.Judgement, command string) []approval.Fact {
@@ -242,42 +223,22 @@ func changeFacts(ch *changes.Change, j *changes.Judgement, command string) []app
 		{Name: "changes", Value: n.String(), Digest: ch.Digest},
 		{Name: "workspace", Value: visible.Text(string(ch.Workspace))},
 	}
-	for _, r := range j.Reasons {
-		text := r.Why
-		for i, p := range r.Paths {
-			sep := ", "
-			if i == 0 {
-				sep = ": "
-			}
-			text += sep + visible.Quote(cut(string(p), 200))
-		}
-		if more := r.Count - len(r.Paths); more > 0 {
-			text += " and " + strconv.Itoa(more) + " more"
-		}
-		list = append(list, approval.Fact{Name: "because", Value: text})
+	short := func(path string) string { return cut(path, maxReasonPath) }
+	for i := range j.Reasons {
+		list = append(list, approval.Fact{Name: "because", Value: j.Reasons[i].Text(short)})
 	}
 	return append(list, approval.Fact{Name: "made by", Value: command})
 }
 
-// changesErrors are what errors of change sets are to a client.
-var changesErrors = []struct {
-	err  error
-	code api.Code
-}{
+// changesCodes are those of change sets.
+var changesCodes = codes{
 	{changes.ErrUnknown, api.CodeNotFound},
 	{changes.ErrOver, api.CodeOver},
 	{changes.ErrBusy, api.CodeConflict},
 	{changes.ErrReplaced, api.CodeConflict},
 }
 
-func changesError(err error) error {
-	for _, c := range changesErrors {
-		if errors.Is(err, c.err) {
-			return failf(c.code, "%v", err)
-		}
-	}
-	return err
-}
+func changesError(err error) error { return changesCodes.of(err) }
 
 func (b *Broker) changesList(_ context.Context, _ client, r *api.Request) (any, error) {
 	f, err := params[api.ChangesFilter](r)

@@ -121,16 +121,8 @@ func (b *Broker) labelsOf(agent, id string) policy.Labels {
 func (b *Broker) subject(c *call) policy.Subject {
 	v := c.snapshot()
 	labels := b.labelsOf(v.Agent, v.Session)
-	s := policy.Subject{
-		Effect: policy.Exec, Plan: c.plan.Digest, Script: c.plan.Script,
-		Profile: c.plan.Profile.Digest, Session: v.Session, Agent: v.Agent, Labels: labels,
-	}
-	if c.plan.Skill != nil {
-		s.Skill = c.plan.Skill.Digest
-	}
-	if c.plan.Workspace != nil {
-		s.Workspace = raw.String(c.plan.Workspace.Path)
-	}
+	s := c.plan.Subject()
+	s.Effect, s.Session, s.Agent, s.Labels = policy.Exec, v.Session, v.Agent, labels
 	c.update(func(v *api.Call) { v.Labels = labels })
 	return s
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/changeset"
 	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/raw"
+	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 // Question is what policy has to know to judge a change set.
@@ -38,6 +39,27 @@ type Reason struct {
 	Why   string       `json:"why"`
 	Count int          `json:"count"` // of entries
 	Paths []raw.String `json:"paths"` // the first few
+}
+
+// Text is the reason in a line, with every path as shorten gives it (nil: whole),
+// made visible.
+func (r *Reason) Text(shorten func(path string) string) string {
+	text := r.Why
+	for i, p := range r.Paths {
+		sep := ", "
+		if i == 0 {
+			sep = ": "
+		}
+		path := string(p)
+		if shorten != nil {
+			path = shorten(path)
+		}
+		text += sep + visible.Quote(path)
+	}
+	if more := r.Count - len(r.Paths); more > 0 && len(r.Paths) > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // Judge asks policy about every entry: what the session itself made is only
