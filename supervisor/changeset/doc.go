@@ -10,7 +10,6 @@
 //	set, err := changeset.Walk(ctx, changeset.Layer{Upper: upper, Lower: workspace, Owner: uid, Begin: begin})
 //	err = set.Encode(file)                  // one entry a line; Decode reads it
 //	set.Count(), set.Digest()               // how much, and of exactly what
-//	for _, line := range set.Lines() { … }  // for people: folded, deletions first
 //	set.Moves()                             // for people: which new file is a deleted one
 //
 // # What is a change

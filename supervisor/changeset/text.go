@@ -28,3 +28,27 @@ func (c Count) String() string {
 	}
 	return text
 }
+
+// noteNames are for people.
+var noteNames = [...]struct {
+	note Notes
+	text string
+}{
+	{Conflict, "CONFLICT: changed in the workspace meanwhile"},
+	{Leaves, "leads out of the workspace"},
+	{Privileged, "setuid, setgid or capabilities are not kept"},
+	{HardLinked, "has further names, which keep what it was"},
+	{Foreign, "belongs to another user"},
+	{Attributes, "some attributes are not kept"},
+}
+
+// String gives what people read for the notes.
+func (n Notes) String() string {
+	var texts []string
+	for _, x := range noteNames {
+		if n.Has(x.note) {
+			texts = append(texts, x.text)
+		}
+	}
+	return strings.Join(texts, "; ")
+}

@@ -11,7 +11,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
-// Line is one line of a summary: an entry, or a directory that was created or
+// Line is one line of what the tests look at a set by: an entry, or a directory that was created or
 // deleted with all that went the same way in it.
 type Line struct {
 	Kind    Kind       `json:"kind"`
@@ -87,30 +87,6 @@ func (s *Set) Lines() []Line {
 		all = append(all, byKind[k]...)
 	}
 	return all
-}
-
-// noteNames are for people.
-var noteNames = [...]struct {
-	note Notes
-	text string
-}{
-	{Conflict, "CONFLICT: changed in the workspace meanwhile"},
-	{Leaves, "leads out of the workspace"},
-	{Privileged, "setuid, setgid or capabilities are not kept"},
-	{HardLinked, "has further names, which keep what it was"},
-	{Foreign, "belongs to another user"},
-	{Attributes, "some attributes are not kept"},
-}
-
-// String gives what people read for the notes.
-func (n Notes) String() string {
-	var texts []string
-	for _, x := range noteNames {
-		if n.Has(x.note) {
-			texts = append(texts, x.text)
-		}
-	}
-	return strings.Join(texts, "; ")
 }
 
 // String is the line without its end, everything that a stranger named made
