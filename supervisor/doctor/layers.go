@@ -4,8 +4,11 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/clawsup/clawsup/profiles"
@@ -25,8 +28,11 @@ func overlays(config supervisor.Config) look {
 		if err != nil {
 			return Unknown, visible.Line(err.Error()), ""
 		}
-		if _, err := os.Stat(config.StateDir); err != nil {
-			return Unknown, "there is no " + visible.Text(config.StateDir) + " yet to try it in", "run doctor again after a first call"
+		// Before the first call, and while another check makes it, the directory may
+		// not be there: then where it will be.
+		dir := config.StateDir
+		for _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && dir != "/"; _, err = os.Stat(dir) {
+			dir = filepath.Dir(dir)
 		}
 		stage, err := os.MkdirTemp("", "clawsup-doctor-")
 		if err != nil {
@@ -41,7 +47,7 @@ func overlays(config supervisor.Config) look {
 		}
 		maker := overlay.New(stage, config.Init, "")
 		var missing, hints []string
-		for _, r := range maker.Check(config.StateDir, size, workspaces...) {
+		for _, r := range maker.Check(dir, size, workspaces...) {
 			if r.Err == nil {
 				continue
 			}
