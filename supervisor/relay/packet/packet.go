@@ -18,6 +18,24 @@
 //	clawsupd → helper   Order{Ping, id}
 //	helper → clawsupd   Word{Pong, id}
 //
+// Of boxes that reach beyond themselves (see Box):
+//
+//	clawsupd → helper   Order{Open, box, Box} + listening TCP socket
+//	                    Order{Datagrams, box} + UDP socket, that DNS queries come in through
+//	                    Order{Bind, box, Binding}       one secret, new or changed
+//	                    Order{Unbind, box, secret}
+//	                    Order{Shut, box}
+//	helper → clawsupd   Word{Name, id, box, host}       may this name be asked for?
+//	                    Word{Ask, id, box, Query}       may this leave? The answer may take a person
+//	                    Word{CaptureToken, id, box, Captured}
+//	clawsupd → helper   Order{Answer, id, Verdict}
+//	helper → clawsupd   Word{Leave, id}                 who asked has gone; no answer follows
+//	                    Word{Connect, id, box, decision, address}
+//	                    Word{Lookup, id, server, tcp}   a socket to a resolver of the host
+//	clawsupd → helper   Order{Peer, id} + socket, or Order{Refuse, id, detail}
+//	helper → clawsupd   Word{Ended, box, decision, Traffic}
+//	                    Word{Refused, box, Refusal}
+//
 // Ids are clawsupd's for relays, probes and pings, and the helper's for
 // connections. To clawsupd the helper is hostile: it moves bytes of the
 // network and may be taken over by them. All it can do is to ask for a connection of a relay it
@@ -30,6 +48,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"time"
 
@@ -37,7 +56,7 @@ import (
 )
 
 // MaxPacket bounds a message, in bytes.
-const MaxPacket = 4 << 10
+const MaxPacket = 64 << 10
 
 // MaxDetail bounds Word.Detail, in bytes.
 const MaxDetail = 256
@@ -66,6 +85,12 @@ const (
 	Refuse
 	Probe
 	Ping
+	Open
+	Datagrams
+	Bind
+	Unbind
+	Shut
+	Answer
 )
 
 // Order is what clawsupd says.
@@ -75,6 +100,12 @@ type Order struct {
 	Host    string        `json:"host,omitempty"`    // of Probe: for the header of that name
 	Path    string        `json:"path,omitempty"`    // of Probe: for GET; empty: a connection is enough
 	Timeout time.Duration `json:"timeout,omitempty"` // of Probe, in nanoseconds
+
+	Box     *Box     `json:"box,omitempty"`     // of Open
+	Binding *Binding `json:"binding,omitempty"` // of Bind
+	Secret  string   `json:"secret,omitempty"`  // of Unbind
+	Verdict *Verdict `json:"verdict,omitempty"` // of Answer
+	Detail  string   `json:"detail,omitempty"`  // of Refuse: why
 }
 
 // WordKind says what the helper tells.
@@ -85,6 +116,14 @@ const (
 	Dial WordKind = iota + 1
 	Probed
 	Pong
+	Name
+	Ask
+	CaptureToken
+	Leave
+	Connect
+	Lookup
+	Ended
+	Refused
 )
 
 // Word is what the helper says.
@@ -94,6 +133,17 @@ type Word struct {
 	Relay  int      `json:"relay,omitempty"`  // of Dial
 	OK     bool     `json:"ok,omitempty"`     // of Probed
 	Detail string   `json:"detail,omitempty"` // of Probed: why not
+
+	Box      int            `json:"box,omitempty"`      // of all that are about one
+	Host     string         `json:"host,omitempty"`     // of Name
+	Query    *Query         `json:"query,omitempty"`    // of Ask
+	Captured *Captured      `json:"captured,omitempty"` // of CaptureToken
+	Decision int            `json:"decision,omitempty"` // of Connect and Ended
+	Address  netip.AddrPort `json:"address,omitzero"`   // of Connect
+	Server   int            `json:"server,omitempty"`   // of Lookup: which of Box.Resolvers
+	TCP      bool           `json:"tcp,omitempty"`      // of Lookup
+	Traffic  *Traffic       `json:"traffic,omitempty"`  // of Ended
+	Refusal  *Refusal       `json:"refusal,omitempty"`  // of Refused
 }
 
 // Conn is one end. One goroutine may receive while others send.
