@@ -122,9 +122,10 @@ type Verdict struct {
 	Reason string `json:"reason,omitempty"` // of a no, one line, for the program
 	Ticket string `json:"ticket,omitempty"` // of a person's answer
 
-	Decision int            `json:"decision,omitempty"` // its number, for Connect and Ended
-	Networks []netip.Prefix `json:"networks,omitempty"` // that rules name: refused otherwise (package guard)
-	Values   []Value        `json:"values,omitempty"`   // of Query.Uses
+	Decision  int            `json:"decision,omitempty"`  // its number, for Connect and Ended
+	Networks  []netip.Prefix `json:"networks,omitempty"`  // that rules name: refused otherwise (package guard)
+	Addresses []netip.Addr   `json:"addresses,omitempty"` // of the host, by the configuration: no lookup then
+	Values    []Value        `json:"values,omitempty"`    // of Query.Uses
 	// Placeholder is of a Captured: what the box gets in place of the token.
 	Placeholder string `json:"placeholder,omitempty"`
 }
