@@ -94,7 +94,7 @@ func bindKey(m *wire.Message, b *rootfs.Bind) {
 	m.Text(b.Source)
 	m.Text(b.Target)
 	var flags uint64
-	for i, on := range []bool{b.Writable, b.Sockets, b.Recurse, b.Owner != nil, b.Upper != nil} {
+	for i, on := range []bool{b.Writable, b.Sockets, b.Recurse, b.Owner != nil, b.Upper != nil, b.Apart} {
 		if on {
 			flags |= 1 << i
 		}

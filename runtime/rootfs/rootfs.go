@@ -79,6 +79,7 @@ type Bind struct {
 	Writable bool
 	Sockets  bool     // Unix sockets in it may be connected to and, where it is writable, made, and FIFOs too
 	Recurse  bool     // with what is mounted beneath it
+	Apart    bool     // it is one box's own, though nobody writes to it: see Split
 	Identity Identity // what Source must be; zero: anything
 	Owner    *Owner   // mapped to the tool's ids; nil: not id-mapped
 	Upper    Upper    // takes what is written, with Owner and Writable; nil: Source does

@@ -25,7 +25,7 @@ func (t *Tree) Split() (shared *Tree, own []Own, err error) {
 		own = append(own, Own{Target: t.Tmpfs[i].Target, Tmpfs: &t.Tmpfs[i]})
 	}
 	for i := range t.Binds {
-		if b := &t.Binds[i]; b.Owner != nil || b.Writable {
+		if b := &t.Binds[i]; b.apart() {
 			own = append(own, Own{Target: b.Target, Bind: b})
 		}
 	}
@@ -42,7 +42,7 @@ func (t *Tree) Split() (shared *Tree, own []Own, err error) {
 	for i := range t.Binds {
 		b := &t.Binds[i]
 		switch {
-		case b.Owner != nil || b.Writable:
+		case b.apart():
 		case within(b.Target) != nil:
 			more = append(more, Own{Target: b.Target, Bind: b})
 		default:
@@ -82,6 +82,9 @@ func (t *Tree) Split() (shared *Tree, own []Own, err error) {
 	}
 	return shared, own, nil
 }
+
+// apart says whether no other box has it.
+func (m *Bind) apart() bool { return m.Owner != nil || m.Writable || m.Apart }
 
 // Own is a place that one box has of its own: a tree or a tmpfs.
 type Own struct {
