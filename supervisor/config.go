@@ -42,6 +42,7 @@ type Config struct {
 	Sessions   SessionsConfig
 	Changes    ChangesConfig
 	Pool       PoolConfig
+	Network    NetworkConfig
 
 	// Origin says by key, as in "agent.openclaw.user", which file and line set
 	// it, and by "agent.openclaw" and "workspace.project" where they begin; what
@@ -70,6 +71,7 @@ func DefaultsFor(executable string) Config {
 		Sessions:       defaultSessions(),
 		Changes:        defaultChanges(),
 		Pool:           defaultPool(),
+		Network:        defaultNetwork(),
 		Origin:         map[string]string{},
 	}
 }

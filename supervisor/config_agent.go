@@ -75,8 +75,9 @@ type AgentNetwork string
 
 // The networks of an agent.
 const (
-	AgentNetworkNone AgentNetwork = "none" // a loopback of its own, and what Loopback and Publish name
-	AgentNetworkHost AgentNetwork = "host" // the host's, which no layer then stands before
+	AgentNetworkNone   AgentNetwork = "none"   // a loopback of its own, and what Loopback and Publish name
+	AgentNetworkEgress AgentNetwork = "egress" // the same, and what its profile's rules and people let it
+	AgentNetworkHost   AgentNetwork = "host"   // the host's, which no layer then stands before
 )
 
 // Restart is when an agent that ended is started again.

@@ -45,6 +45,24 @@ var probeURL = text(func(s string) error {
 // loopback is an address and a port.
 var loopback = text(checkLoopback)
 
+// addressPort is an address and a port, of any host.
+var addressPort = text(func(s string) error {
+	a, err := netip.ParseAddrPort(s)
+	if err != nil || a.Port() == 0 || a.String() != s || a.Addr().Is4In6() {
+		return fmt.Errorf("%s is not an address and a port, as 192.0.2.1:53 or [2001:db8::1]:53", visible.Quote(s))
+	}
+	return nil
+})
+
+// address is one, of any host.
+var address = text(func(s string) error {
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.String() != s || a.Is4In6() || a.Zone() != "" {
+		return fmt.Errorf("%s is not an address, as 192.0.2.1 or 2001:db8::1", visible.Quote(s))
+	}
+	return nil
+})
+
 func checkLoopback(s string) error {
 	a, err := netip.ParseAddrPort(s)
 	switch {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime/layer"
+	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
@@ -105,6 +106,33 @@ var configKeys = []key[Config]{
 	row("pool.idle", "after which boxes that nobody asks for go", span(time.Second, aYear), func(c *Config) *profiles.Duration { return &c.Pool.Idle }),
 	row("pool.age", "after which boxes are made anew", span(time.Second, aYear), func(c *Config) *profiles.Duration { return &c.Pool.Age }),
 	row("pool.wait", "how long a call waits where the host has no room", span(time.Millisecond, aYear), func(c *Config) *profiles.Duration { return &c.Pool.Wait }),
+
+	row("network.resolvers", "DNS servers that are asked for boxes; none: those of /etc/resolv.conf", list("strings", addressPort), func(c *Config) *[]string { return &c.Network.Resolvers }),
+	{
+		name: "network.hosts", doc: "names with an address of their own, that no DNS server is asked for",
+		get: func(c *Config) any {
+			if c.Network.Hosts == nil {
+				return map[string]string{}
+			}
+			return c.Network.Hosts
+		},
+		each: func(c *Config, name string, v any) error {
+			a, err := address.parse(v)
+			if err == nil {
+				err = policy.Subject{Effect: policy.NetConnect, Target: name + ":443"}.Check()
+			}
+			if err == nil {
+				c.Network.Hosts = maps.Clone(c.Network.Hosts)
+				if c.Network.Hosts == nil {
+					c.Network.Hosts = map[string]string{}
+				}
+				c.Network.Hosts[name] = a
+			}
+			return err
+		},
+	},
+	row("network.roots", "certificates that servers are verified against", pathname, func(c *Config) *string { return &c.Network.Roots }),
+	row("network.hold", "how long one call may be held for people, in all", span(time.Second, aYear), func(c *Config) *profiles.Duration { return &c.Network.Hold }),
 }
 
 // workspaceKeys are those of [[workspace]].
@@ -155,7 +183,7 @@ var agentKeys = []key[AgentConfig]{
 	row("limits.memory", "instead of the profile's; 0: the profile's", size(0, anySize), func(a *AgentConfig) *profiles.Bytes { return &a.Limits.Memory }),
 	row("limits.pids", "instead of the profile's; 0: the profile's", number[int64](0, 1<<22), func(a *AgentConfig) *int64 { return &a.Limits.Pids }),
 	row("limits.cpu", "instead of the profile's; 0: the profile's", cores, func(a *AgentConfig) *float64 { return &a.Limits.CPU }),
-	row("network", "what it reaches", oneOf(AgentNetworkNone, AgentNetworkHost), func(a *AgentConfig) *AgentNetwork { return &a.Network }),
+	row("network", "what it reaches", oneOf(AgentNetworkNone, AgentNetworkEgress, AgentNetworkHost), func(a *AgentConfig) *AgentNetwork { return &a.Network }),
 	row("loopback", "services of the host that it reaches", set("strings", loopback), func(a *AgentConfig) *[]string { return &a.Loopback }),
 	row("publish", "its ports on the host", set("strings", loopback), func(a *AgentConfig) *[]string { return &a.Publish }),
 	row("restart", "when it is started again", oneOf(RestartAlways, RestartOnFailure, RestartNever), func(a *AgentConfig) *Restart { return &a.Restart }),

@@ -104,6 +104,15 @@ func (c *PoolConfig) Bounds() pool.Config {
 	return b
 }
 
+// NetworkConfig is how boxes reach what their profiles and people let them: the
+// section [network].
+type NetworkConfig struct {
+	Resolvers []string          // "ADDRESS:PORT"; empty: those of /etc/resolv.conf
+	Hosts     map[string]string // names with their addresses, for which no resolver is asked
+	Roots     string            // the certificates that servers are verified against
+	Hold      profiles.Duration // how long one call may be held for people in all
+}
+
 // AuditKey is the key that receipts are signed with where no other is named. A
 // systemd credential called audit.key goes before it.
 const AuditKey = "/etc/clawsup/audit.key"
@@ -140,6 +149,10 @@ func defaultPool() PoolConfig {
 		Boxes: d.Boxes, PerProfile: d.ProfileShare, PerSession: d.SessionShare, Memory: profiles.Bytes(d.Memory),
 		Idle: profiles.Duration(d.Idle), Age: profiles.Duration(d.Age), Wait: profiles.Duration(d.Wait),
 	}
+}
+
+func defaultNetwork() NetworkConfig {
+	return NetworkConfig{Roots: "/etc/ssl/certs/ca-certificates.crt", Hold: profiles.Duration(time.Hour)}
 }
 
 func defaultChanges() ChangesConfig {
