@@ -175,7 +175,31 @@ type Call struct {
 	Result        *runtime.Result `json:"result,omitempty"`  // once it has ended
 	Reason        string          `json:"reason,omitempty"`  // of a no: what a person wrote, or the rule in a sentence
 	Changes       *changes.Change `json:"changes,omitempty"` // what it did to its workspace, and what became of that
+	Reached       *Reached        `json:"reached,omitempty"` // what it sent out, or wanted to; nil: it couldn't, or didn't
 	Known         bool            `json:"known,omitempty"`   // of a submit: the key was known, nothing new began
+}
+
+// Reached is what a call reached beyond its box.
+type Reached struct {
+	Requests int64    `json:"requests"` // that were let out, connections that nobody looked into included
+	Sent     int64    `json:"sent_bytes"`
+	Received int64    `json:"received_bytes"`
+	Denied   []Denial `json:"denied,omitempty"` // at most MaxDenials
+	More     int64    `json:"more,omitempty"`   // denials that found no place in the list
+}
+
+// MaxDenials bounds Reached.Denied.
+const MaxDenials = 100
+
+// Denial is something that was not let out.
+type Denial struct {
+	Effect string    `json:"effect,omitempty"` // empty: clawsup-egress refused it before there was a question
+	Target string    `json:"target"`           // as policy spells it, or a name
+	Reason string    `json:"reason"`           // one line
+	Rule   string    `json:"rule,omitempty"`
+	Ticket string    `json:"ticket,omitempty"`
+	Times  int64     `json:"times"` // how often the same was wanted
+	Since  time.Time `json:"since"`
 }
 
 // Explanation is why a call was decided as it was.

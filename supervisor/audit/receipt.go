@@ -20,9 +20,10 @@ const (
 	Administration                 // what a person, or the log itself, did to the supervisor
 	Agent                          // the agent's life cycle
 	Generation                     // configuration, profiles and policy were swapped
+	Network                        // what a box sent out, or wanted to: its decision, or what became of it
 )
 
-var kinds = [...]string{Decision: "decision", Outcome: "outcome", Administration: "administration", Agent: "agent", Generation: "generation"}
+var kinds = [...]string{Decision: "decision", Outcome: "outcome", Administration: "administration", Agent: "agent", Generation: "generation", Network: "network"}
 
 // String is the kind's name in the log.
 func (k Kind) String() string {
