@@ -16,6 +16,7 @@ import (
 
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime"
+	"github.com/clawsup/clawsup/runtime/rootfs"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/agent/snapshot"
 	"github.com/clawsup/clawsup/supervisor/api"
@@ -37,6 +38,9 @@ type Options struct {
 	SocketDir  string        // of the host, shown at /run/clawsup; empty: nothing is there
 	Dir        string        // of root's own: log and snapshots
 	Relay      *relay.Helper // for publish, loopback and ready
+	// Way makes a way out for one run, or takes up that of the run which is
+	// adopted. It is for network = "egress".
+	Way func(adopt bool) (Way, error)
 
 	// Keep has somebody who outlives this process keep copies of the files
 	// under the name, and Forget has them closed. nil: nobody does.
@@ -80,9 +84,19 @@ type Agent struct {
 	warnings  map[string]string   // mu; what went wrong lately, by what it was about
 }
 
+// Way is an agent's way out of its box.
+type Way interface {
+	Binds() []rootfs.Bind                   // what its box sees besides
+	Environment() []string                  // NAME=value
+	Open(in func(func() error) error) error // in runs a function in the box's network
+	Close() error                           // the box is gone
+	Leave() error                           // the box stays, and this process ends
+}
+
 // run is one run of the program.
 type run struct {
 	service *runtime.Service
+	way     Way // nil: none
 	began   time.Time
 	relays  []*relay.Relay // of loopback: they end with the box
 	ending  context.CancelFunc

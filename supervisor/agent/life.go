@@ -14,6 +14,7 @@ import (
 
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/rootfs"
+	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/audit"
 )
 
@@ -81,7 +82,7 @@ func (a *Agent) launch(ctx context.Context) error {
 }
 
 // bring makes the box and has the program run in it.
-func (a *Agent) bring(ctx context.Context) (*run, error) {
+func (a *Agent) bring(ctx context.Context) (r *run, err error) {
 	s := a.o.Supervisor
 	home, err := openHome(&a.o.Config)
 	if err != nil {
@@ -105,6 +106,19 @@ func (a *Agent) bring(ctx context.Context) (*run, error) {
 		return nil, err
 	}
 	defer closeLogs(log)
+	way, err := a.way(false)
+	if err != nil {
+		return nil, err
+	}
+	if way != nil {
+		p.spec.Binds = append(p.spec.Binds, way.Binds()...)
+		p.call.Env = append(p.call.Env, way.Environment()...)
+		defer func() {
+			if r == nil {
+				err = errors.Join(err, way.Close())
+			}
+		}()
+	}
 	box, err := s.Host().Berth(ctx, p.spec)
 	if err != nil {
 		return nil, err
@@ -113,18 +127,33 @@ func (a *Agent) bring(ctx context.Context) (*run, error) {
 	if err != nil {
 		return nil, errors.Join(err, box.Close())
 	}
-	r := a.newRun(service)
-	if err = a.loopback(r); err == nil {
+	started := a.newRun(service)
+	if way != nil {
+		err = way.Open(service.InNetwork)
+	}
+	if err == nil {
+		err = a.loopback(started)
+	}
+	if err == nil {
 		err = a.keep(service)
 	}
 	if err != nil {
-		return nil, errors.Join(err, a.dissolve(r))
+		return nil, errors.Join(err, a.dissolve(started))
 	}
+	started.way = way
 	a.mu.Lock()
 	a.notes = p.notes
 	a.mu.Unlock()
 	a.receipt("start", "", nil, audit.Fact{Name: "command", Value: quoteAll(a.o.Config.Command)})
-	return r, nil
+	return started, nil
+}
+
+// way makes its way out, where it has one.
+func (a *Agent) way(adopt bool) (Way, error) {
+	if a.o.Config.Network != supervisor.AgentNetworkEgress {
+		return nil, nil
+	}
+	return a.o.Way(adopt)
 }
 
 func (a *Agent) newRun(service *runtime.Service) *run {
@@ -242,6 +271,9 @@ func (a *Agent) dissolve(r *run) error {
 		errs = append(errs, l.Close())
 	}
 	errs = append(errs, r.service.Close(), a.forgetFrozen())
+	if r.way != nil {
+		errs = append(errs, r.way.Close())
+	}
 	if a.o.Forget != nil {
 		errs = append(errs, a.o.Forget(StoreName(a.Name())))
 	}
@@ -484,6 +516,9 @@ func (a *Agent) Leave(ctx context.Context) error {
 		for _, l := range r.relays {
 			err = errors.Join(err, l.Close())
 		}
+		if r.way != nil {
+			err = errors.Join(err, r.way.Leave())
+		}
 		a.receipt("leave", "kept", nil)
 	}
 	for _, l := range a.published {
@@ -506,6 +541,12 @@ func (a *Agent) adopt() {
 		r := a.newRun(service)
 		if err = a.publish(); err == nil {
 			err = a.loopback(r)
+		}
+		if way, failed := a.way(true); failed != nil {
+			err = errors.Join(err, failed)
+		} else if way != nil {
+			r.way = way
+			err = errors.Join(err, way.Open(service.InNetwork))
 		}
 		host := a.o.Supervisor
 		if p, err := makePlan(&a.o, host.Host().Layers, host.Config.Lower, rootfs.Identity{}, nil); err == nil {
