@@ -116,6 +116,15 @@ func (p *program) explainCall(f *explainFlags, words []string) error {
 	if e.Call.WouldAsk {
 		out.add("note", "a person would have been asked, and nobody was to be")
 	}
+	if r := e.Call.Reached; r != nil {
+		out.add("let out", "%d connections or requests, %d bytes out, %d in", r.Requests, r.Sent, r.Received)
+		for i := range r.Denied {
+			out.add("not let out", "%s", denialText(&r.Denied[i]))
+		}
+		if r.More > 0 {
+			out.add("not let out", "and %d more", r.More)
+		}
+	}
 	writeLabels(out, e.Labels)
 	if e.Ticket == nil {
 		for _, f := range e.Facts {

@@ -150,6 +150,7 @@ func (p *program) report(o *outcome) int {
 		lost = json.NewEncoder(p.stdout).Encode(o.object())
 	}
 	p.reportChanges(o)
+	p.reportReached(o)
 	if o.result.Status != runtime.Exited {
 		lines := strings.Split(o.message(), "\n")
 		fmt.Fprintf(p.stderr, "clawsup: %s: %s\n", o.result.Status, visible.Line(lines[0]))
@@ -177,6 +178,7 @@ type object struct {
 	Skill   *skillObject    `json:"skill"`   // null for a raw command
 	Plan    string          `json:"plan,omitempty"`
 	Changes *changes.Change `json:"changes,omitempty"` // what it did to its workspace
+	Reached *api.Reached    `json:"reached,omitempty"` // what it reached beyond its box, and what it was not let
 
 	Call       string `json:"call,omitempty"`       // through the daemon: its id
 	Ticket     string `json:"ticket,omitempty"`     // that a person was asked by
@@ -208,6 +210,7 @@ func (o *outcome) object() object {
 		j.Layers = []layer.Report{}
 	}
 	if c := o.call; c != nil {
+		j.Reached = c.Reached
 		j.Plan, j.Call, j.Ticket, j.WouldAsk, j.Known = c.Plan, c.ID, c.Ticket, c.WouldAsk, c.Known
 		if c.Profile != "" {
 			j.Profile = &profileObject{Name: c.Profile}
