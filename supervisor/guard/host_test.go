@@ -86,7 +86,8 @@ func TestName(t *testing.T) {
 // be one of these to anybody.
 func lenient(host string) bool {
 	for part := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
-		if _, err := strconv.ParseUint(part, 0, 64); err != nil {
+		_, err := strconv.ParseUint(part, 0, 64)
+		if err != nil || strings.Contains(part, "_") || len(part) > 1 && strings.ContainsRune("bBoO", rune(part[1])) { // Go's own
 			return false
 		}
 	}
