@@ -15,7 +15,7 @@ var builtinFiles embed.FS
 
 // builtinNames are the built-in profiles, from the everyday one to the
 // tightest, and last the one that is for no call.
-var builtinNames = []string{"default", "readonly", "python", "node", "build", "strict", "agent"}
+var builtinNames = []string{"default", "readonly", "python", "node", "build", "web", "strict", "agent"}
 
 // Builtins gives the names of the built-in profiles, the everyday one first.
 func Builtins() []string { return slices.Clone(builtinNames) }

@@ -4,8 +4,10 @@ package profiles
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 )
 
 // contradiction is a pair of limits of which one makes the other impossible to
@@ -47,6 +49,51 @@ var contradictions = []contradiction{
 	},
 }
 
+// disagreement is about keys that make each other mean nothing.
+type disagreement struct {
+	keys []string // one of them is at fault
+	text string   // for readers
+	hint string
+	// broken gives what disagrees, or nothing. d is the file that was laid over its parent.
+	broken func(d *document, p *Profile) string
+}
+
+// disagreements are all of them.
+var disagreements = []disagreement{
+	{
+		[]string{"network.rule", "network.default"}, "`network.rule` or `network.default` in a file whose `network.mode` is none: nothing would come to them",
+		`write mode = "egress", or leave the rules out`,
+		func(d *document, p *Profile) string {
+			if p.Network.Mode == NetworkEgress || !d.addsLevel() {
+				return ""
+			}
+			return `rules about destinations contradict network.mode = "none": nothing would come to them`
+		},
+	},
+	{
+		[]string{"secrets", "network.mode"}, "`secrets` with `network.mode` none: a placeholder becomes a secret only on its way out",
+		`write mode = "egress", or [secrets] with nothing in it`,
+		func(_ *document, p *Profile) string {
+			if p.Network.Mode == NetworkEgress || len(p.Secrets) == 0 {
+				return ""
+			}
+			return `secrets contradict network.mode = "none": a placeholder becomes a secret only on its way out`
+		},
+	},
+	{
+		[]string{"secrets", "environment.set", "environment.pass"}, "a variable of `secrets` in `environment.set` or `environment.pass` too: one of them would not count",
+		"write it in one place",
+		func(_ *document, p *Profile) string {
+			for _, name := range slices.Sorted(maps.Keys(p.Secrets)) {
+				if _, set := p.Environment.Set[name]; set || slices.Contains(p.Environment.Pass, name) {
+					return "the variable " + name + " is a secret's and one of the environment too: one of them would not count"
+				}
+			}
+			return ""
+		},
+	},
+}
+
 func inMemory(name string, limit func(*Limits) Bytes, why string) contradiction {
 	return contradiction{name, "limits.memory", "", "", why, func(p *Profile) (string, bool) {
 		return p.Limits.Memory.String(), limit(&p.Limits) > p.Limits.Memory
@@ -65,7 +112,26 @@ func (d *document) checkContradictions(p *Profile, origin map[string]string) err
 		return d.fault(line, "%s = %s (%s) contradicts %s = %s (%s): %s; write %s = %q or less, or raise %s",
 			c.small, small, origin[c.small], c.large, large, origin[c.large], c.why, c.small, most, c.large)
 	}
+	for _, c := range disagreements {
+		if text := c.broken(d, p); text != "" {
+			line := 0
+			for _, name := range c.keys {
+				line = cmp.Or(line, d.lineWithin(name))
+			}
+			return d.fault(line, "%s; %s", text, c.hint)
+		}
+	}
 	return nil
+}
+
+// lineWithin gives the line of a key, or of the first below it.
+func (d *document) lineWithin(name string) int {
+	for _, a := range d.assignments {
+		if below(strings.ReplaceAll(a.name, ".", "/"), strings.ReplaceAll(name, ".", "/")) {
+			return a.line()
+		}
+	}
+	return 0
 }
 
 // valueOf gives the setting called name in p, or "nothing".

@@ -24,6 +24,7 @@ const (
 	leastLayer      = 64 << 10 // what a file system of its own is worth while
 	leastLayerFiles = 16       // some of them are the kernel's own
 	maxLayerFiles   = 1 << 26
+	maxConnections  = 1 << 16
 	leastCores      = 0.01 // a quota of 1 ms in a period of 100 ms, the least of the kernel
 	maxCores        = 8192 // NR_CPUS_RANGE_END of the kernel
 )
@@ -36,6 +37,11 @@ type key struct {
 	doc   string
 	bound bool // it bounds the box: part of the digest
 
+	table    bool           // its value is a table of variables, each a setting of its own
+	replaces bool           // of a table: a child's is instead of its parent's
+	clear    func(*Profile) // of a table: without variables
+	level    bool           // a file that sets it adds a level of the network
+
 	schema map[string]any
 	// parse turns a decoded TOML value into a change of a profile.
 	parse func(v any) (func(*Profile), error)
@@ -46,7 +52,11 @@ type key struct {
 }
 
 // setting is one effective value with its key, "limits.memory" or "environment.set.HOME".
-type setting struct{ name, toml string }
+type setting struct {
+	name, toml string
+	origin     string // of a rule; empty: the origin of the name
+	level      int    // of a level's, from 1
+}
 
 // row makes a key of a field that a child replaces.
 func row[T any](name string, k kind[T], o order[T], field func(*Profile) *T, doc string) key {
@@ -56,17 +66,29 @@ func row[T any](name string, k kind[T], o order[T], field func(*Profile) *T, doc
 			t, err := k.parse(v)
 			return func(p *Profile) { *field(p) = t }, err
 		},
-		settings: func(p *Profile) []setting { return []setting{{name, k.toml(*field(p))}} },
+		settings: func(p *Profile) []setting { return []setting{{name: name, toml: k.toml(*field(p))}} },
 		wider:    func(child, parent *Profile) bool { return o.wider(*field(child), *field(parent)) },
 	}
 }
 
 // table makes a key of variables that a child adds to.
 func table(name string, field func(*Profile) *map[string]string, doc string) key {
+	return tableOf(name, variables, fixedVariables, field, doc)
+}
+
+// replacedTable makes a key of names with names of secrets, all of which a
+// child's table replaces.
+func replacedTable(name string, field func(*Profile) *map[string]string, doc string) key {
+	k := tableOf(name, secretNames, subsetVariables, field, doc)
+	k.replaces = true
+	return k
+}
+
+func tableOf(name string, kind kind[map[string]string], o order[map[string]string], field func(*Profile) *map[string]string, doc string) key {
 	return key{
-		name: name, kind: variables.name, rule: fixedVariables.rule, doc: doc, bound: true, schema: variables.schema,
+		name: name, kind: kind.name, rule: o.rule, doc: doc, bound: true, schema: kind.schema, table: true,
 		parse: func(v any) (func(*Profile), error) {
-			vars, err := variables.parse(v)
+			vars, err := kind.parse(v)
 			return func(p *Profile) {
 				all := maps.Clone(*field(p))
 				if all == nil {
@@ -76,14 +98,15 @@ func table(name string, field func(*Profile) *map[string]string, doc string) key
 				*field(p) = all
 			}, err
 		},
+		clear: func(p *Profile) { *field(p) = nil },
 		settings: func(p *Profile) []setting {
 			var list []setting
 			for _, n := range slices.Sorted(maps.Keys(*field(p))) {
-				list = append(list, setting{name + "." + n, strconv.Quote((*field(p))[n])})
+				list = append(list, setting{name: name + "." + n, toml: strconv.Quote((*field(p))[n])})
 			}
 			return list
 		},
-		wider: func(child, parent *Profile) bool { return fixedVariables.wider(*field(child), *field(parent)) },
+		wider: func(child, parent *Profile) bool { return o.wider(*field(child), *field(parent)) },
 	}
 }
 
@@ -151,10 +174,22 @@ var keys = []key{
 	row("limits.disk_write", size(64<<10, maxSize), smaller[Bytes](), func(p *Profile) *Bytes { return &p.Limits.DiskWrite },
 		"Bytes per second written to block devices."),
 
-	row("network.mode", oneOf(NetworkNone), ranked(NetworkNone), func(p *Profile) *NetworkMode { return &p.Network.Mode },
-		"What the box reaches beyond itself: nothing."),
+	row("limits.net_connections", count(1, maxConnections), smaller[int64](), func(p *Profile) *int64 { return &p.Limits.NetConnections },
+		"Connections out of the box at one time, those that wait for a person included."),
+	row("limits.net_sent", size(1, maxSize), smaller[Bytes](), func(p *Profile) *Bytes { return &p.Limits.NetSent },
+		"Bytes that leave the box, of all connections of the call together."),
+	row("limits.net_received", size(1, maxSize), smaller[Bytes](), func(p *Profile) *Bytes { return &p.Limits.NetReceived },
+		"Bytes that come into the box, of all connections of the call together."),
+
+	row("network.mode", oneOf(NetworkNone, NetworkEgress), ranked(NetworkNone, NetworkEgress), func(p *Profile) *NetworkMode { return &p.Network.Mode },
+		"What the box reaches beyond itself: nothing, or what rules and people let through."),
+	networkDefault,
 	row("network.loopback", onOff, offIsTighter, func(p *Profile) *bool { return &p.Network.Loopback },
 		"Whether the box has a 127.0.0.1 of its own, where programs test themselves."),
+	networkRule,
+
+	replacedTable("secrets", func(p *Profile) *map[string]string { return &p.Secrets },
+		"Variables of the box, each with the name of a secret that is bound to hosts. The box gets a placeholder. Replaces the parent's table."),
 
 	row("environment.pass", set("variable name", checkPass), subset, func(p *Profile) *[]string { return &p.Environment.Pass },
 		"Variables taken over from the caller where it has them. Replaces the parent's list."),
@@ -189,8 +224,9 @@ func keyNamed(name string) (*key, bool) {
 
 // isTable reports whether name is one that keys stand in, such as "limits".
 func isTable(name string) bool {
-	return name == "environment.set" ||
-		slices.ContainsFunc(keys, func(k key) bool { return strings.HasPrefix(k.name, name+".") })
+	return slices.ContainsFunc(keys, func(k key) bool {
+		return k.table && k.name == name || strings.HasPrefix(k.name, name+".")
+	})
 }
 
 // settings are all effective values of p, in the order of the table.

@@ -277,29 +277,37 @@ func set(name string, check func(string) error) kind[[]string] {
 }
 
 // variables are names with values.
-var variables = kind[map[string]string]{
-	name: "table of texts",
-	parse: func(v any) (map[string]string, error) {
-		table, ok := v.(map[string]any)
-		if !ok {
-			return nil, mistyped("a table of names and texts", v)
-		}
-		vars := make(map[string]string, len(table))
-		for _, name := range slices.Sorted(maps.Keys(table)) {
-			value, ok := table[name].(string)
+var variables = namesWith("table of texts", checkLine)
+
+// secretNames are names of variables with names of secrets.
+var secretNames = namesWith("table of names of secrets", CheckSecret)
+
+// namesWith makes a kind of variables' names with values that pass check.
+func namesWith(name string, check func(string) error) kind[map[string]string] {
+	return kind[map[string]string]{
+		name: name,
+		parse: func(v any) (map[string]string, error) {
+			table, ok := v.(map[string]any)
 			if !ok {
-				return nil, mistyped("a text", table[name])
+				return nil, mistyped("a table of names and texts", v)
 			}
-			if err := cmp.Or(CheckEnv(name, value), checkLine(value)); err != nil {
-				return nil, err
+			vars := make(map[string]string, len(table))
+			for _, name := range slices.Sorted(maps.Keys(table)) {
+				value, ok := table[name].(string)
+				if !ok {
+					return nil, mistyped("a text", table[name])
+				}
+				if err := cmp.Or(CheckEnv(name, value), check(value)); err != nil {
+					return nil, err
+				}
+				vars[name] = value
 			}
-			vars[name] = value
-		}
-		return vars, nil
-	},
-	schema: map[string]any{
-		"type":                 "object",
-		"propertyNames":        map[string]any{"pattern": envName.String()},
-		"additionalProperties": map[string]any{"type": "string", "maxLength": maxText},
-	},
+			return vars, nil
+		},
+		schema: map[string]any{
+			"type":                 "object",
+			"propertyNames":        map[string]any{"pattern": envName.String()},
+			"additionalProperties": map[string]any{"type": "string", "maxLength": maxText},
+		},
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"regexp"
@@ -191,6 +192,11 @@ func (d *document) resolve(dirs []string) (*Loaded, error) {
 			return nil, err
 		}
 	}
+	if n := &l.Profile.Network; len(n.Levels) == 0 {
+		origin := l.Origin["network.mode"]
+		n.Default, n.Levels = Ask, []NetworkLevel{{Default: Ask, Origin: origin}}
+		l.Origin[networkDefault.name] = origin
+	}
 	l.Digest = l.Profile.digest()
 	return l, nil
 }
@@ -200,9 +206,18 @@ func (d *document) over(parent *document, l *Loaded) error {
 	before := l.Profile
 	p := &l.Profile
 	p.Name, p.Description, p.Extends = d.name, "", ""
+	d.addLevel(parent, p)
 	for _, a := range d.assignments {
 		a.apply(p)
 		l.Origin[a.name] = d.source
+	}
+	if err := d.closeLevel(p, &before, l.Origin); err != nil {
+		return err
+	}
+	for name := range l.Origin { // of variables that the parent had
+		if variable, ok := strings.CutPrefix(name, "secrets."); ok && p.Secrets[variable] == "" {
+			delete(l.Origin, name)
+		}
 	}
 	l.Origin["description"], l.Origin["extends"] = d.source, d.source
 	if parent != nil {
@@ -212,6 +227,43 @@ func (d *document) over(parent *document, l *Loaded) error {
 		}
 	}
 	return d.checkContradictions(p, l.Origin)
+}
+
+// addsLevel reports whether d says anything of destinations.
+func (d *document) addsLevel() bool {
+	return slices.ContainsFunc(d.assignments, func(a assignment) bool { return a.key.level })
+}
+
+// addLevel makes room for what d says of destinations, if it says anything.
+func (d *document) addLevel(parent *document, p *Profile) {
+	if !d.addsLevel() {
+		return
+	}
+	levels := slices.Clone(p.Network.Levels)
+	if len(levels) == 0 && parent != nil && !d.trusted {
+		// A parent without any lets everything be asked for, and nothing more.
+		levels = append(levels, NetworkLevel{Default: Ask, Origin: parent.source})
+	}
+	p.Network.Levels = append(levels, NetworkLevel{Origin: d.source})
+}
+
+// closeLevel completes the level that d has made, if it has.
+func (d *document) closeLevel(p, before *Profile, origin map[string]string) error {
+	n := &p.Network
+	if len(n.Levels) == len(before.Network.Levels) {
+		return nil
+	}
+	last := n.last()
+	if last.Default == Ask && before.Network.Default == Deny {
+		return d.fault(d.line(networkDefault.name), `network.default = "ask" changes nothing, as it is "deny" in an ancestor and the strictest counts; leave it out, or extend another profile`)
+	}
+	if len(n.Levels) == 1 {
+		last.Default = cmp.Or(last.Default, Ask)
+	}
+	if n.Default == "" {
+		n.Default, origin[networkDefault.name] = n.Levels[0].Default, n.Levels[0].Origin
+	}
+	return nil
 }
 
 // checkTighter holds p, which d made of its parent's values, to the rule that a
@@ -242,9 +294,15 @@ func (p *Profile) digest() string {
 		if !k.bound {
 			continue
 		}
+		var lines []string
 		for _, s := range k.settings(p) {
-			fmt.Fprintf(h, "%s = %s\n", s.name, s.toml)
+			if s.level > 0 {
+				s.name += fmt.Sprintf(" %d", s.level)
+			}
+			lines = append(lines, s.name+" = "+s.toml+"\n")
 		}
+		slices.Sort(lines) // the order of rules means nothing
+		io.WriteString(h, strings.Join(lines, ""))
 	}
 	return fmt.Sprintf("sha256:%x", h.Sum(nil))
 }

@@ -65,5 +65,18 @@ var fixedVariables = order[map[string]string]{
 	func(child, parent map[string]string) bool { return !maps.Equal(child, parent) },
 }
 
+// subsetVariables lets a child leave out what its parent has.
+var subsetVariables = order[map[string]string]{
+	"a subset is tighter, with the same values",
+	func(child, parent map[string]string) bool {
+		for name, value := range child {
+			if had, ok := parent[name]; !ok || had != value {
+				return true
+			}
+		}
+		return false
+	},
+}
+
 // unordered is for what doesn't bound the box.
 var unordered = order[string]{"any", func(_, _ string) bool { return false }}

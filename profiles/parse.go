@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -20,8 +21,8 @@ import (
 const (
 	maxFile = 256 << 10
 	maxLine = 8 << 10
-	maxKeys = 512
-	maxOpen = 1024 // brackets
+	maxKeys = 4096
+	maxOpen = 4096 // brackets
 	maxDots = 32   // in a line
 )
 
@@ -71,7 +72,7 @@ func (d *document) parse(data []byte) error {
 	if err := d.checkBytes(data); err != nil {
 		return err
 	}
-	tree := tomlTree{inner: map[string]map[string]toml.Primitive{}}
+	tree := tomlTree{text: data, inner: map[string]map[string]toml.Primitive{}}
 	var err error
 	if tree.md, err = toml.NewDecoder(bytes.NewReader(data)).Decode(&tree.top); err != nil {
 		var pe toml.ParseError
@@ -121,17 +122,24 @@ func (d *document) take(tree *tomlTree, path toml.Key) error {
 	if slices.ContainsFunc(path, func(part string) bool { return strings.Contains(part, ".") }) && !isVariable(path) {
 		return d.fault(tree.line(path), "unknown key %s; write the parts of a key without quotes", clip(path.String()))
 	}
+	if name == networkRule.name || strings.HasPrefix(name, networkRule.name+".") {
+		return d.takeRules(tree, path[:2])
+	}
 	if isTable(name) {
 		if tree.md.Type(path...) != "Hash" {
 			return d.fault(tree.line(path), "%s is a table; write [%s] and its keys below", name, name)
+		}
+		if row, known := keyNamed(name); known {
+			d.renew(row, tree.lineOf(path))
 		}
 		return nil
 	}
 	value := tree.value(path)
 	row, known := keyNamed(name)
 	if isVariable(path) {
-		row, known = keyNamed("environment.set")
-		value = map[string]any{path[2]: value}
+		row, known = keyNamed(strings.Join(path[:len(path)-1], "."))
+		value = map[string]any{path[len(path)-1]: value}
+		d.renew(row, tree.lineOf(path))
 	}
 	if !known {
 		return d.fault(tree.line(path), "unknown key %s; %s", clip(path.String()), meantKey(name))
@@ -143,13 +151,47 @@ func (d *document) take(tree *tomlTree, path toml.Key) error {
 	if name == "extends" {
 		d.extends = value.(string)
 	}
-	d.assignments = append(d.assignments, assignment{row, name, func() int { return tree.line(path) }, apply})
+	d.assignments = append(d.assignments, assignment{row, name, tree.lineOf(path), apply})
 	return nil
 }
 
-// isVariable reports whether path is a name in the table environment.set.
+// renew lets a file's table take the place of its parent's, if it does that, once.
+func (d *document) renew(row *key, line func() int) {
+	if row.replaces && !slices.ContainsFunc(d.assignments, func(a assignment) bool { return a.key == row }) {
+		d.assignments = append(d.assignments, assignment{row, row.name, line, row.clear})
+	}
+}
+
+// takeRules turns the list of rules into one assignment, when its first key
+// comes.
+func (d *document) takeRules(tree *tomlTree, path toml.Key) error {
+	row, _ := keyNamed(networkRule.name)
+	if slices.ContainsFunc(d.assignments, func(a assignment) bool { return a.key == row }) {
+		return nil
+	}
+	value := tree.value(path)
+	apply, err := row.parse(value)
+	if f := (*ruleFault)(nil); errors.As(err, &f) {
+		return d.fault(tree.ruleLine(path, value, f.rule, f.key), "%s: %v", row.name, f)
+	}
+	if err != nil {
+		return d.fault(tree.line(path), "%s: %v", row.name, err)
+	}
+	d.assignments = append(d.assignments, assignment{row, row.name, tree.lineOf(path), func(p *Profile) {
+		apply(p)
+		rules := slices.Clone(p.Network.last().Rules)
+		for i := range rules {
+			rules[i].Origin = fmt.Sprintf("%s:%d", d.source, tree.ruleLine(path, value, i, ""))
+		}
+		p.Network.last().Rules = rules
+	}})
+	return nil
+}
+
+// isVariable reports whether path is a name in a table of variables.
 func isVariable(path toml.Key) bool {
-	return len(path) == 3 && path[0] == "environment" && path[1] == "set"
+	row, known := keyNamed(strings.Join(path[:len(path)-1], "."))
+	return known && row.table
 }
 
 // meantKey says which key somebody probably meant by an unknown one.
@@ -205,6 +247,7 @@ func distance(a, b string) int {
 // tomlTree is a decoded file with the places of its values, which the decoder
 // gives only with an error.
 type tomlTree struct {
+	text  []byte
 	md    toml.MetaData
 	top   map[string]toml.Primitive
 	inner map[string]map[string]toml.Primitive // tables below, by dotted name
@@ -243,6 +286,43 @@ func (t *tomlTree) line(path toml.Key) int {
 		return pe.Position.Line
 	}
 	return 0
+}
+
+// lineOf is line, for when it is needed.
+func (t *tomlTree) lineOf(path toml.Key) func() int { return func() int { return t.line(path) } }
+
+// ruleHead is how a rule of the list begins, and ruleEnd what ends it.
+var (
+	ruleHead = regexp.MustCompile(`^\s*\[\[\s*network\s*\.\s*rule\s*\]\]`)
+	ruleEnd  = regexp.MustCompile(`^\s*\[`)
+)
+
+// ruleLine gives the line of the nth rule, or of a key in it. The decoder knows
+// none of them apart, so they are looked for in the text; where what is found
+// there can't be the list, it is the line of the whole.
+func (t *tomlTree) ruleLine(path toml.Key, list any, nth int, key string) int {
+	var heads []int
+	lines := bytes.Split(t.text, []byte("\n"))
+	for i, l := range lines {
+		if ruleHead.Match(l) {
+			heads = append(heads, i)
+		}
+	}
+	tables, ok := list.([]map[string]any)
+	if !ok || len(heads) != len(tables) {
+		return t.line(path)
+	}
+	at := heads[nth]
+	if key == "" {
+		return at + 1
+	}
+	for i := at + 1; i < len(lines) && !ruleEnd.Match(lines[i]); i++ {
+		name, _, found := bytes.Cut(lines[i], []byte("="))
+		if name, _, _ := strings.Cut(string(name), "."); found && strings.Trim(name, " \t\"'") == key {
+			return i + 1
+		}
+	}
+	return at + 1
 }
 
 // lineProbe refuses every value, so that the decoder says where it stands.

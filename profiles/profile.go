@@ -12,13 +12,16 @@ type Profile struct {
 	Description string `toml:"description"`
 	Extends     string `toml:"extends"`
 
-	Files       Files       `toml:"files"`
-	Workspace   Workspace   `toml:"workspace"`
-	Limits      Limits      `toml:"limits"`
-	Network     Network     `toml:"network"`
-	Environment Environment `toml:"environment"`
-	Seccomp     Seccomp     `toml:"seccomp"`
-	Effects     Effects     `toml:"effects"`
+	Files     Files     `toml:"files"`
+	Workspace Workspace `toml:"workspace"`
+	Limits    Limits    `toml:"limits"`
+	Network   Network   `toml:"network"`
+	// Secrets are variables of the box with the names of the secrets that they
+	// stand for. The box gets a placeholder, never the value.
+	Secrets     map[string]string `toml:"secrets"`
+	Environment Environment       `toml:"environment"`
+	Seccomp     Seccomp           `toml:"seccomp"`
+	Effects     Effects           `toml:"effects"`
 }
 
 // Files says what of the host's file system the box sees.
@@ -82,19 +85,11 @@ type Limits struct {
 
 	DiskRead  Bytes `toml:"disk_read"`  // bytes per second from block devices
 	DiskWrite Bytes `toml:"disk_write"` // bytes per second to block devices
+
+	NetConnections int64 `toml:"net_connections"` // connections at one time, held ones included
+	NetSent        Bytes `toml:"net_sent"`        // bytes that leave, of the whole call
+	NetReceived    Bytes `toml:"net_received"`    // bytes that come in, of the whole call
 }
-
-// Network is what the box can reach.
-type Network struct {
-	Mode     NetworkMode `toml:"mode"`
-	Loopback bool        `toml:"loopback"` // the box's own 127.0.0.1, where programs test themselves
-}
-
-// NetworkMode is what the box can reach beyond itself.
-type NetworkMode string
-
-// NetworkNone is an empty network namespace.
-const NetworkNone NetworkMode = "none"
 
 // Environment is built from nothing: Set, then Pass.
 type Environment struct {
