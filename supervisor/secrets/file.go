@@ -53,7 +53,10 @@ func seal(to age.Recipient, s Secret, value []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return out.Bytes(), w.Close()
+	if err := w.Close(); err != nil { // it is what writes the end
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // unseal gives the value that was encrypted with this metadata.
