@@ -7,17 +7,24 @@
 //
 // For each connection that it accepts it asks for a peer, and then moves bytes
 // with splice(2) through a pipe in each direction: they never enter this
-// process's memory. The end of one direction is passed on (shutdown(2)) while
+// process's memory (Pass). The end of one direction is passed on (shutdown(2)) while
 // the other goes on. A pair that moves nothing for IdleLimit is closed.
 //
 // Bounds are those of package packet. A relay that has its PerRelay
 // connections accepts no more: the next ones wait in the kernel's queue.
 //
+//	server := boxed.New(conn, boxed.IdleLimit)
+//	err := server.Serve(boxes)
+//
 // Serve returns when clawsupd closes its end, or says something that can't be
-// understood; whoever runs it then starts anew.
+// understood; whoever runs it then starts anew. What is ordered about boxes
+// that reach beyond themselves goes to Boxes, which knows what HTTP is; this
+// package doesn't. Boxes in turn ask clawsupd by the Server's methods, each of
+// which is one word of package packet and waits for its answer.
 package boxed
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -34,29 +41,59 @@ const IdleLimit = 2 * time.Hour
 // dialLimit is how long clawsupd and then the peer may take.
 const dialLimit = 15 * time.Second
 
-type server struct {
-	conn *packet.Conn
-	idle time.Duration
-	room chan struct{} // one for each connection of all relays
-	asks chan struct{} // one for each probe
-	pace pace          // of dials
-
-	mu     sync.Mutex
-	relays map[int]*relay        // mu
-	dials  map[int]chan *os.File // mu; who waits for a peer, nil being none
-	last   int                   // mu; id of the last dial
+// Boxes is told of boxes that reach beyond themselves. Its methods don't wait
+// for anything: the next order is read when they have returned. They take
+// descriptors over. An error ends Serve.
+type Boxes interface {
+	Open(box int, b packet.Box, listener *os.File) error
+	Datagrams(box int, socket *os.File) error
+	Bind(box int, b packet.Binding) error
+	Unbind(box int, secret string) error
+	Shut(box int) error
 }
 
-// Serve carries out what clawsupd orders over conn, until that ends.
-func Serve(conn *packet.Conn, idle time.Duration) error {
-	s := &server{
+// Server is one end of the socket with clawsupd.
+type Server struct {
+	conn  *packet.Conn
+	idle  time.Duration
+	boxes Boxes         // nil: there are none
+	room  chan struct{} // one for each connection of all relays
+	asks  chan struct{} // one for each probe
+	pace  pace          // of dials
+
+	mu      sync.Mutex
+	relays  map[int]*relay     // mu
+	flights map[int]chan reply // mu; who waits for an answer, by the word's id
+	asked   map[int]int        // mu; flights that may take a person, by box
+	askedIn int                // mu; of all boxes
+	last    int                // mu; id of the last word that has an answer
+}
+
+// reply is an answer; it has a file, a verdict, or says why there is none.
+type reply struct {
+	file    *os.File
+	verdict *packet.Verdict
+	detail  string
+}
+
+// New is a server at one end of a socket. Pairs of relays may move nothing for idle.
+func New(conn *packet.Conn, idle time.Duration) *Server {
+	return &Server{
 		conn: conn, idle: idle,
 		room: make(chan struct{}, packet.MaxConnections), asks: make(chan struct{}, packet.MaxProbes),
-		relays: map[int]*relay{}, dials: map[int]chan *os.File{},
+		relays: map[int]*relay{}, flights: map[int]chan reply{}, asked: map[int]int{},
 	}
+}
+
+// Serve carries out orders about relays and probes alone, until conn ends.
+func Serve(conn *packet.Conn, idle time.Duration) error { return New(conn, idle).Serve(nil) }
+
+// Serve carries out what clawsupd orders, until that ends.
+func (s *Server) Serve(boxes Boxes) error {
+	s.boxes = boxes
 	for {
 		var o packet.Order
-		file, err := conn.Receive(&o)
+		file, err := s.conn.Receive(&o)
 		if err != nil {
 			return err
 		}
@@ -87,9 +124,10 @@ func (p *pace) take(now time.Time) time.Duration {
 // takes says which orders come with a descriptor.
 var takes = map[packet.OrderKind]bool{
 	packet.Listen: true, packet.Drop: false, packet.Peer: true, packet.Refuse: false, packet.Probe: true, packet.Ping: false,
+	packet.Open: true, packet.Datagrams: true, packet.Bind: false, packet.Unbind: false, packet.Shut: false, packet.Answer: false,
 }
 
-func (s *server) obey(o packet.Order, file *os.File) error {
+func (s *Server) obey(o packet.Order, file *os.File) error {
 	if with, known := takes[o.Kind]; !known || with != (file != nil) {
 		return fmt.Errorf("%w: order %d", packet.ErrPacket, o.Kind)
 	}
@@ -104,16 +142,8 @@ func (s *server) obey(o packet.Order, file *os.File) error {
 		if r != nil {
 			r.close()
 		}
-	case packet.Peer, packet.Refuse:
-		s.mu.Lock()
-		waiting := s.dials[o.ID]
-		delete(s.dials, o.ID)
-		s.mu.Unlock()
-		if waiting != nil {
-			waiting <- file // it has room for one, and gets one
-		} else if file != nil {
-			_ = file.Close() // nobody waits any more
-		}
+	case packet.Peer, packet.Refuse, packet.Answer:
+		s.land(o.ID, reply{file, o.Verdict, o.Detail})
 	case packet.Probe:
 		select {
 		case s.asks <- struct{}{}:
@@ -123,23 +153,46 @@ func (s *server) obey(o packet.Order, file *os.File) error {
 			}()
 		default:
 			_ = file.Close()
-			go s.say(packet.Word{Kind: packet.Probed, ID: o.ID, Detail: "too many probes at once"})
+			go func() { _ = s.say(packet.Word{Kind: packet.Probed, ID: o.ID, Detail: "too many probes at once"}) }()
 		}
 	case packet.Ping:
-		go s.say(packet.Word{Kind: packet.Pong, ID: o.ID})
+		go func() { _ = s.say(packet.Word{Kind: packet.Pong, ID: o.ID}) }()
+	default:
+		return s.box(o, file)
 	}
 	return nil
 }
 
-// say is never waited for by who reads orders: clawsupd may be waiting for
-// these to be read before it reads words.
-func (s *server) say(w packet.Word) {
-	if s.conn.Send(w, nil) != nil {
-		_ = s.conn.Close() // which ends Serve
+// box carries out what is about a box.
+func (s *Server) box(o packet.Order, file *os.File) error {
+	switch {
+	case s.boxes == nil:
+	case o.Kind == packet.Open && o.Box != nil:
+		return s.boxes.Open(o.ID, *o.Box, file)
+	case o.Kind == packet.Datagrams:
+		return s.boxes.Datagrams(o.ID, file)
+	case o.Kind == packet.Bind && o.Binding != nil:
+		return s.boxes.Bind(o.ID, *o.Binding)
+	case o.Kind == packet.Unbind:
+		return s.boxes.Unbind(o.ID, o.Secret)
+	case o.Kind == packet.Shut:
+		return s.boxes.Shut(o.ID)
 	}
+	return fmt.Errorf("%w: order %d", packet.ErrPacket, o.Kind)
 }
 
-func (s *server) listen(id int, file *os.File) error {
+// say is never waited for by who reads orders: clawsupd may be waiting for
+// these to be read before it reads words. A word that is too long is not said, and
+// an error; after every other error clawsupd is gone, and so is this process in a moment.
+func (s *Server) say(w packet.Word) error {
+	err := s.conn.Send(w, nil)
+	if err != nil && !errors.Is(err, packet.ErrPacket) {
+		_ = s.conn.Close() // which ends Serve
+	}
+	return err
+}
+
+func (s *Server) listen(id int, file *os.File) error {
 	r := &relay{id: id, listener: file, room: make(chan struct{}, packet.PerRelay), done: make(chan struct{}), pairs: map[*pair]bool{}}
 	s.mu.Lock()
 	known := s.relays[id] != nil || len(s.relays) >= packet.MaxRelays
@@ -155,7 +208,7 @@ func (s *server) listen(id int, file *os.File) error {
 }
 
 // dial asks for a peer and waits for it. nil: there is none.
-func (s *server) dial(r *relay) *os.File {
+func (s *Server) dial(r *relay) *os.File {
 	turn := time.NewTimer(s.pace.take(time.Now()))
 	defer turn.Stop()
 	select {
@@ -163,30 +216,20 @@ func (s *server) dial(r *relay) *os.File {
 	case <-r.done:
 		return nil
 	}
-	answer := make(chan *os.File, 1)
-	s.mu.Lock()
-	s.last++
-	id := s.last
-	s.dials[id] = answer
-	s.mu.Unlock()
-	if s.conn.Send(packet.Word{Kind: packet.Dial, ID: id, Relay: r.id}, nil) != nil {
-		return nil // clawsupd is gone, and so is this process in a moment
+	id, answer := s.take()
+	if s.say(packet.Word{Kind: packet.Dial, ID: id, Relay: r.id}) != nil {
+		s.leave(id, answer)
+		return nil
 	}
 	limit := time.NewTimer(dialLimit)
 	defer limit.Stop()
 	select {
-	case peer := <-answer:
-		return peer
+	case got := <-answer:
+		return got.file
 	case <-limit.C:
 	case <-r.done:
 	}
-	s.mu.Lock()
-	_, waiting := s.dials[id]
-	delete(s.dials, id)
-	s.mu.Unlock()
-	if !waiting { // it was answered in this very moment
-		return <-answer
-	}
+	s.leave(id, answer)
 	return nil
 }
 

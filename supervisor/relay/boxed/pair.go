@@ -3,10 +3,8 @@
 package boxed
 
 import (
-	"errors"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +38,7 @@ func (r *relay) close() {
 }
 
 // accept takes connections while there is room for them.
-func (s *server) accept(r *relay) {
+func (s *Server) accept(r *relay) {
 	raw, err := r.listener.SyscallConn()
 	if err != nil {
 		return
@@ -80,7 +78,7 @@ func (s *server) accept(r *relay) {
 }
 
 // relay moves bytes between a client and its peer until both are done.
-func (s *server) relay(r *relay, client *os.File) {
+func (s *Server) relay(r *relay, client *os.File) {
 	peer := s.dial(r)
 	if peer == nil {
 		_ = client.Close()
@@ -104,16 +102,10 @@ func (s *server) relay(r *relay, client *os.File) {
 	}
 	idle := time.AfterFunc(s.idle, p.close)
 	defer idle.Stop()
-	moved := func() { idle.Reset(s.idle) }
-	var both sync.WaitGroup
-	for from := range 2 {
-		both.Go(func() {
-			if move(p.ends[from], p.ends[1-from], moved) != nil {
-				p.close() // a reset of one end is one of both
-			}
-		})
-	}
-	both.Wait()
+	_ = Pass(client, peer, func(int, int64) error {
+		idle.Reset(s.idle)
+		return nil
+	})
 }
 
 // pair is two sockets that belong together.
@@ -127,71 +119,4 @@ func (p *pair) close() {
 		_ = p.ends[0].Close()
 		_ = p.ends[1].Close()
 	})
-}
-
-// window is how many bytes are on their way at most: what a pipe holds.
-const window = 64 << 10
-
-// move moves bytes until the end of from, and passes the end on.
-func move(from, to *os.File, moved func()) error {
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return err
-	}
-	defer unix.Close(pipe[0])
-	defer unix.Close(pipe[1])
-	source, err := from.SyscallConn()
-	if err != nil {
-		return err
-	}
-	target, err := to.SyscallConn()
-	if err != nil {
-		return err
-	}
-	for {
-		n, err := splice(source.Read, func(fd int) (int64, error) {
-			return unix.Splice(fd, nil, pipe[1], nil, window, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
-		})
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return control(target, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
-		}
-		moved()
-		for n > 0 {
-			done, err := splice(target.Write, func(fd int) (int64, error) {
-				return unix.Splice(pipe[0], nil, fd, nil, int(n), unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
-			})
-			if err != nil {
-				return err
-			}
-			if done == 0 {
-				return unix.EPIPE
-			}
-			n -= done
-			moved()
-		}
-	}
-}
-
-// splice waits, by the file's read or write, until f does something.
-func splice(wait func(func(uintptr) bool) error, f func(fd int) (int64, error)) (n int64, err error) {
-	var failed error
-	err = wait(func(fd uintptr) bool {
-		for {
-			n, failed = f(int(fd))
-			if !errors.Is(failed, unix.EINTR) {
-				break
-			}
-		}
-		return !errors.Is(failed, unix.EAGAIN)
-	})
-	return n, errors.Join(err, failed)
-}
-
-func control(raw syscall.RawConn, f func(fd int) error) error {
-	var failed error
-	err := raw.Control(func(fd uintptr) { failed = f(int(fd)) })
-	return errors.Join(err, failed)
 }

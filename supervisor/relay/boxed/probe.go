@@ -18,14 +18,13 @@ import (
 const maxStatus = 64 << 10
 
 // probe asks once and tells clawsupd.
-func (s *server) probe(o packet.Order, socket *os.File) {
+func (s *Server) probe(o packet.Order, socket *os.File) {
 	defer socket.Close()
 	w := packet.Word{Kind: packet.Probed, ID: o.ID, OK: true}
 	if err := ask(o, socket); err != nil {
-		w.OK, w.Detail = false, err.Error()
-		w.Detail = w.Detail[:min(len(w.Detail), packet.MaxDetail)]
+		w.OK, w.Detail = false, clip(err.Error())
 	}
-	s.say(w)
+	_ = s.say(w)
 }
 
 func ask(o packet.Order, socket *os.File) error {
