@@ -24,6 +24,7 @@ import (
 type Options struct {
 	Supervisor *supervisor.Supervisor // in whose boxes it runs, and whose Config.Egress it is
 	Dir        string                 // of root's own: what it writes to its standard streams
+	Roots      []string               // files of the certificates that it trusts, the first that there is; empty: those of the distributions
 	Report     func(error)            // is told why it ended, each time; may be nil
 }
 
@@ -31,11 +32,12 @@ type Options struct {
 type Helper struct {
 	options  Options
 	interval time.Duration // between pings
+	handler  Handler       // nil: none
 
 	mu      sync.Mutex
 	relays  map[int]*Relay   // mu
 	last    int              // mu; id of the last relay or probe
-	now     *session         // mu; nil while it doesn't run
+	now     *Run             // mu; nil while it doesn't run
 	service *runtime.Service // mu; its box, or the last one
 	began   chan struct{}    // mu; closed when it does
 }
@@ -53,6 +55,9 @@ func Open(o Options) (*Helper, error) {
 	}
 	return &Helper{options: o, interval: pingInterval, relays: map[int]*Relay{}, began: make(chan struct{})}, nil
 }
+
+// Handle says who is told of boxes. It is called once at most, and before Run.
+func (h *Helper) Handle(handler Handler) { h.handler = handler }
 
 // Bounds of the pause before the next start.
 const (
@@ -96,14 +101,22 @@ func (h *Helper) once(ctx context.Context) error {
 	h.mu.Lock()
 	h.service = service
 	h.mu.Unlock()
-	why := h.converse(ctx, packet.New(ours))
+	why := h.Converse(ctx, packet.New(ours))
 	err = service.Close()
 	return errors.Join(fmt.Errorf("clawsup-egress ended: %w%s", why, h.said()), err)
 }
 
-// converse makes the session the one that relays and probes go through.
-func (h *Helper) converse(ctx context.Context, conn *packet.Conn) error {
-	s := newSession(h, conn)
+// Converse has one run with whatever is at the other end, from its beginning to
+// its end, and says why that came: what Run does with each helper that it starts.
+// It takes conn over.
+func (h *Helper) Converse(ctx context.Context, conn *packet.Conn) error {
+	s := newRun(h, conn)
+	if h.handler != nil {
+		if err := h.handler.Began(s); err != nil {
+			return errors.Join(err, conn.Close())
+		}
+		defer h.handler.Ended(s)
+	}
 	h.mu.Lock()
 	var err error
 	for id, r := range h.relays {
@@ -148,7 +161,7 @@ func (h *Helper) Relay(listener *os.File, connect func() (*os.File, error)) (*Re
 	return r, nil
 }
 
-// tell says something to the session that there is. Where that fails the next
+// tell says something to the run that there is. Where that fails the next
 // one is told. h.mu is held.
 func (h *Helper) tell(o packet.Order, file *os.File) {
 	if h.now == nil {

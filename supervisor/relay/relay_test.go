@@ -99,7 +99,7 @@ func inProcess(t *testing.T, h *Helper, idle time.Duration) {
 		_ = boxed.Serve(packet.New(theirs), idle)
 		_ = theirs.Close()
 	})
-	both.Go(func() { _ = h.converse(ctx, packet.New(ours)) })
+	both.Go(func() { _ = h.Converse(ctx, packet.New(ours)) })
 	t.Cleanup(func() { cancel(); both.Wait() })
 }
 
@@ -286,7 +286,7 @@ func hostile(t *testing.T, h *Helper, play func(conn *packet.Conn, raw *os.File)
 	defer theirs.Close()
 	ctx := testContext(t)
 	ended := make(chan error, 1)
-	go func() { ended <- h.converse(ctx, packet.New(ours)) }()
+	go func() { ended <- h.Converse(ctx, packet.New(ours)) }()
 	played := make(chan struct{})
 	go func() {
 		defer close(played)
@@ -407,7 +407,7 @@ func TestProbesWithoutAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer theirs.Close()
-	s := newSession(testHelper(t), packet.New(ours))
+	s := newRun(testHelper(t), packet.New(ours))
 	defer s.conn.Close()
 	orders := make(chan packet.Order, 5*maxProbes)
 	go func() {

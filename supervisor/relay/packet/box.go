@@ -4,6 +4,9 @@ package packet
 
 import (
 	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -34,6 +37,26 @@ type Binding struct {
 	Places      []Place   `json:"places"`                // where it may stand, at least one
 	Cookies     bool      `json:"cookies,omitempty"`     // whether Cookie is no credential there
 	Captures    []Capture `json:"captures,omitempty"`    // tokens in answers that become secrets themselves
+}
+
+// Covers says whether the secret is bound to a host and port.
+func (b *Binding) Covers(host string, port uint16) bool {
+	at := HostPort(host, port)
+	return slices.ContainsFunc(b.Hosts, func(pattern string) bool {
+		if suffix, wild := strings.CutPrefix(pattern, "*"); wild {
+			return len(at) > len(suffix) && strings.HasSuffix(at, suffix) && at[0] != '['
+		}
+		return pattern == at
+	})
+}
+
+// HostPort writes a name or an address, and a port, as policy does:
+// api.example.com:443, 192.0.2.1:443, [2001:db8::1]:443.
+func HostPort(host string, port uint16) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + strconv.Itoa(int(port))
 }
 
 // Place is where in a request a secret may stand.
@@ -126,8 +149,17 @@ type Verdict struct {
 	Networks  []netip.Prefix `json:"networks,omitempty"`  // that rules name: refused otherwise (package guard)
 	Addresses []netip.Addr   `json:"addresses,omitempty"` // of the host, by the configuration: no lookup then
 	Values    []Value        `json:"values,omitempty"`    // of Query.Uses
+	// Passing is of a Name: the ports at which rules let it pass unopened, so that
+	// the helper doesn't look into what passes there. At all others it does.
+	Passing []Passing `json:"passing,omitempty"`
 	// Placeholder is of a Captured: what the box gets in place of the token.
 	Placeholder string `json:"placeholder,omitempty"`
+}
+
+// Passing is a port and the way through there: TLS or TCP.
+type Passing struct {
+	Port    uint16  `json:"port"`
+	Through Through `json:"through"`
 }
 
 // Value is a secret's.

@@ -6,7 +6,7 @@
 // They share one Unix socket of type SOCK_SEQPACKET (unix(7)), which keeps
 // messages apart and is either sent one or not. A message is one JSON object of at
 // most MaxPacket bytes, strictly read, and carries at most one descriptor,
-// always a TCP socket in non-blocking mode that clawsupd made.
+// always a socket in non-blocking mode that clawsupd made.
 //
 //	clawsupd → helper   Order{Listen, relay} + listening socket
 //	helper → clawsupd   Word{Dial, relay, id}            it accepted a connection there
@@ -24,17 +24,25 @@
 //	                    Order{Datagrams, box} + UDP socket, that DNS queries come in through
 //	                    Order{Bind, box, Binding}       one secret, new or changed
 //	                    Order{Unbind, box, secret}
-//	                    Order{Shut, box}
-//	helper → clawsupd   Word{Name, id, box, host}       may this name be asked for?
+//	                    Order{Shut, box}                its connections are closed, and what was decided for it Ended
+//	helper → clawsupd   Word{Name, id, box, host}       may this name, or address, be asked for?
 //	                    Word{Ask, id, box, Query}       may this leave? The answer may take a person
 //	                    Word{CaptureToken, id, box, Captured}
 //	clawsupd → helper   Order{Answer, id, Verdict}
-//	helper → clawsupd   Word{Leave, id}                 who asked has gone; no answer follows
+//	helper → clawsupd   Word{Leave, id}                 who asked has gone; the answer may be on its way, if it allows it has to be Ended
 //	                    Word{Connect, id, box, decision, address}
 //	                    Word{Lookup, id, server, tcp}   a socket to a resolver of the host
 //	clawsupd → helper   Order{Peer, id} + socket, or Order{Refuse, id, detail}
 //	helper → clawsupd   Word{Ended, box, decision, Traffic}
 //	                    Word{Refused, box, Refusal}
+//
+// The socket to a resolver is a connecting TCP socket, or a Unix one of type
+// SOCK_SEQPACKET, each message of which clawsupd passes on as a datagram and
+// back: one of UDP could be used to send anywhere.
+//
+// Who reads orders never waits for a word to be sent: clawsupd may be waiting
+// for orders to be read before it reads words. Ids of the helper are above 0, and
+// none is used again before what it stands for is over.
 //
 // Ids are clawsupd's for relays, probes and pings, and the helper's for
 // connections. To clawsupd the helper is hostile: it moves bytes of the
@@ -69,6 +77,20 @@ const (
 	MaxProbes      = 16
 	PerSecond      = 512 // connections; a helper keeps to it, and one that does not is no helper
 	Burst          = 256 // at once before that
+)
+
+// Bounds of what is about boxes. What is over one of them is refused, and not
+// the end of the helper: programs could bring that about.
+const (
+	WordsPerSecond = 20_000           // are read of a helper; more wait
+	WordsBurst     = 4096             // at once before that
+	MaxAsks        = 4096             // Ask and CaptureToken without an answer, of all boxes
+	MaxBoxAsks     = 1024             // the same, of one
+	MaxDecisions   = 4096             // of one box that have not Ended; the oldest is forgotten for one more
+	MaxConnects    = 16               // of one decision
+	MaxLookups     = 64               // sockets to resolvers at a time
+	LookupLimit    = 10 * time.Second // after which such a socket ends
+	MaxDatagram    = 4096             // bytes, of one to or from a resolver
 )
 
 // ErrPacket reports a message that breaks the rules of this package.
@@ -149,6 +171,8 @@ type Word struct {
 // Conn is one end. One goroutine may receive while others send.
 type Conn struct {
 	file *os.File
+	body []byte // of Receive
+	oob  []byte // of Receive
 }
 
 // Pair makes a connected pair, close-on-exec and non-blocking.
@@ -161,7 +185,7 @@ func Pair() (ours, theirs *os.File, err error) {
 }
 
 // New takes over one end of Pair.
-func New(file *os.File) *Conn { return &Conn{file} }
+func New(file *os.File) *Conn { return &Conn{file: file} }
 
 // Close closes the end and wakes who waits at it.
 func (c *Conn) Close() error { return c.file.Close() }
@@ -169,15 +193,30 @@ func (c *Conn) Close() error { return c.file.Close() }
 // sendLimit is how long the other end may leave its socket full.
 const sendLimit = 5 * time.Second
 
-// Send sends a message and a copy of the descriptor, if there is one.
-func (c *Conn) Send(v any, file *os.File) error {
+// Fits returns what Send would of a message that can't be one: ErrPacket if it is
+// too long.
+func Fits(v any) error {
+	body, err := encode(v)
+	clear(body)
+	return err
+}
+
+func encode(v any) ([]byte, error) {
 	body, err := json.Marshal(v)
+	if err == nil && len(body) > MaxPacket {
+		err = fmt.Errorf("%w: %d bytes, the limit is %d", ErrPacket, len(body), MaxPacket)
+	}
+	return body, err
+}
+
+// Send sends a message and a copy of the descriptor, if there is one. After
+// ErrPacket the connection is as it was: that message was too long, and is not sent.
+func (c *Conn) Send(v any, file *os.File) error {
+	body, err := encode(v)
 	if err != nil {
 		return err
 	}
-	if len(body) > MaxPacket {
-		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrPacket, len(body), MaxPacket)
-	}
+	defer clear(body) // it may have held secrets
 	if file == nil {
 		return c.send(body, nil)
 	}
@@ -217,10 +256,13 @@ func (c *Conn) Receive(v any) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := make([]byte, MaxPacket)
-	// Room for more than one descriptor: what there is no room for is lost without a trace
-	// of how many they were, what there is room for is closed.
-	oob := make([]byte, unix.CmsgSpace(4*4))
+	if c.body == nil {
+		c.body = make([]byte, MaxPacket)
+		// Room for more than one descriptor: what there is no room for is lost without a trace
+		// of how many they were, what there is room for is closed.
+		c.oob = make([]byte, unix.CmsgSpace(4*4))
+	}
+	body, oob := c.body, c.oob
 	var n, oobn, flags int
 	var got error
 	err = raw.Read(func(fd uintptr) bool {

@@ -24,9 +24,24 @@ const (
 	pingInterval = 5 * time.Second
 )
 
-// session is one run of the helper, from its start to its end. Everything that
+// Handler is told what the helper says about boxes that reach beyond themselves
+// (package packet), of which this package knows no more. What it is told is as
+// strictly read as everything else, and no more than that is known of it.
+type Handler interface {
+	// Began tells of a new run, which knows of no box, before it says anything.
+	// An error ends it.
+	Began(*Run) error
+	// Word tells of one word. The next one is not read before it returns, neither
+	// are those of relays and the answers to pings: it must not wait for people or
+	// networks. An error ends the run.
+	Word(*Run, packet.Word) error
+	// Ended tells that a run that began is over. No word follows.
+	Ended(*Run)
+}
+
+// Run is one run of the helper, from its start to its end. Everything that
 // it says is taken for hostile.
-type session struct {
+type Run struct {
 	helper *Helper
 	conn   *packet.Conn
 	dials  chan struct{} // one for each at work
@@ -41,13 +56,24 @@ type waiting struct {
 	until  time.Time  // no helper needs longer; what comes later is an answer to nothing
 }
 
-func newSession(h *Helper, conn *packet.Conn) *session {
-	return &session{helper: h, conn: conn, dials: make(chan struct{}, maxDials), probes: map[int]waiting{}}
+func newRun(h *Helper, conn *packet.Conn) *Run {
+	return &Run{helper: h, conn: conn, dials: make(chan struct{}, maxDials), probes: map[int]waiting{}}
+}
+
+// Send says something about a box to this run. It waits up to five seconds for a
+// helper that does not read, which ends the run. After packet.ErrPacket, the
+// order being too long, the run is as it was.
+func (s *Run) Send(o packet.Order, file *os.File) error {
+	err := s.conn.Send(o, file)
+	if err != nil && !errors.Is(err, packet.ErrPacket) {
+		_ = s.conn.Close()
+	}
+	return err
 }
 
 // serve reads what the helper says until that makes no sense, or it is silent
 // for too long, or ctx ends.
-func (s *session) serve(ctx context.Context) error {
+func (s *Run) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	pongs := make(chan int, 1)
@@ -57,14 +83,15 @@ func (s *session) serve(ctx context.Context) error {
 		<-ctx.Done()
 		_ = s.conn.Close()
 	})
-	cancel(s.read(pongs))
+	cancel(s.read(ctx, pongs))
 	guards.Wait()
 	s.end()
 	return context.Cause(ctx)
 }
 
-func (s *session) read(pongs chan<- int) error {
-	rate := bucket{last: time.Now(), left: burst}
+func (s *Run) read(ctx context.Context, pongs chan<- int) error {
+	dials := newBucket(perSecond, burst)
+	words := newBucket(packet.WordsPerSecond, packet.WordsBurst)
 	for {
 		var w packet.Word
 		file, err := s.conn.Receive(&w)
@@ -75,7 +102,7 @@ func (s *session) read(pongs chan<- int) error {
 			return errors.Join(fmt.Errorf("%w: it sent a descriptor", packet.ErrPacket), file.Close())
 		}
 		switch {
-		case w.Kind == packet.Dial && !rate.take(time.Now()):
+		case w.Kind == packet.Dial && dials.take(time.Now()) > 0:
 			return fmt.Errorf("it asked for more than %d connections a second", packet.PerSecond)
 		case w.Kind == packet.Dial:
 			err = s.dial(w)
@@ -87,6 +114,10 @@ func (s *session) read(pongs chan<- int) error {
 			default:
 				err = fmt.Errorf("%w: a pong that nobody asked for", packet.ErrPacket)
 			}
+		case packet.Name <= w.Kind && w.Kind <= packet.Refused && s.helper.handler != nil:
+			if err = pause(ctx, words.take(time.Now())); err == nil {
+				err = s.helper.handler.Word(s, w)
+			}
 		default:
 			err = fmt.Errorf("%w: word %d", packet.ErrPacket, w.Kind)
 		}
@@ -96,9 +127,9 @@ func (s *session) read(pongs chan<- int) error {
 	}
 }
 
-// ping asks for a sign of life, and ends the session when there is none by the
+// ping asks for a sign of life, and ends the run when there is none by the
 // time of the next.
-func (s *session) ping(ctx context.Context, end context.CancelCauseFunc, pongs <-chan int) {
+func (s *Run) ping(ctx context.Context, end context.CancelCauseFunc, pongs <-chan int) {
 	tick := time.NewTicker(s.helper.interval)
 	defer tick.Stop()
 	for id := 1; ; id++ {
@@ -129,7 +160,7 @@ func (s *session) ping(ctx context.Context, end context.CancelCauseFunc, pongs <
 }
 
 // dial makes the peer of a connection, of a relay that the helper was given.
-func (s *session) dial(w packet.Word) error {
+func (s *Run) dial(w packet.Word) error {
 	r, given := s.helper.relay(w.Relay)
 	if !given {
 		return fmt.Errorf("%w: relay %d was never given to it", packet.ErrPacket, w.Relay)
@@ -154,7 +185,7 @@ func (s *session) dial(w packet.Word) error {
 
 // probe has a connecting socket asked. Where ctx ends first the answer may
 // still come, and is none of anybody's then.
-func (s *session) probe(ctx context.Context, id int, o packet.Order, socket *os.File) error {
+func (s *Run) probe(ctx context.Context, id int, o packet.Order, socket *os.File) error {
 	answer := make(chan error, 1)
 	if err := s.expect(id, waiting{answer, time.Now().Add(o.Timeout + s.helper.interval)}); err != nil {
 		return err
@@ -171,7 +202,7 @@ func (s *session) probe(ctx context.Context, id int, o packet.Order, socket *os.
 }
 
 // expect notes a probe, and forgets those that were not answered in time.
-func (s *session) expect(id int, w waiting) error {
+func (s *Run) expect(id int, w waiting) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.probes == nil {
@@ -186,7 +217,7 @@ func (s *session) expect(id int, w waiting) error {
 	return nil
 }
 
-func (s *session) probed(w packet.Word) error {
+func (s *Run) probed(w packet.Word) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	probe, known := s.probes[w.ID]
@@ -203,7 +234,7 @@ func (s *session) probed(w packet.Word) error {
 }
 
 // end tells everybody who still waits.
-func (s *session) end() {
+func (s *Run) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, probe := range s.probes {
@@ -212,18 +243,39 @@ func (s *session) end() {
 	s.probes = nil
 }
 
-// bucket bounds a rate.
-type bucket struct {
-	last time.Time
-	left float64
+// pause waits for a time, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	over := time.NewTimer(d)
+	defer over.Stop()
+	select {
+	case <-over.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
-func (b *bucket) take(now time.Time) bool {
-	b.left = min(b.left+now.Sub(b.last).Seconds()*perSecond, burst)
+// bucket bounds a rate. One goroutine uses it.
+type bucket struct {
+	rate, burst float64 // a second, at once
+	last        time.Time
+	left        float64
+}
+
+func newBucket(rate, burst float64) *bucket {
+	return &bucket{rate: rate, burst: burst, last: time.Now(), left: burst}
+}
+
+// take takes one, and says for how long there is none: until then whoever takes
+// it is too early.
+func (b *bucket) take(now time.Time) time.Duration {
+	b.left = min(b.left+now.Sub(b.last).Seconds()*b.rate, b.burst) - 1
 	b.last = now
-	if b.left < 1 {
-		return false
+	if b.left >= 0 {
+		return 0
 	}
-	b.left--
-	return true
+	return time.Duration(-b.left / b.rate * float64(time.Second))
 }

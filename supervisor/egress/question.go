@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/clawsup/clawsup/supervisor/relay/packet"
+)
+
+// question is one that the judge has not answered yet.
+type question struct {
+	box     *Box
+	context context.Context // ends when nobody waits for the answer any more
+	cancel  context.CancelFunc
+}
+
+// errTooMany says that a bound of package packet is reached.
+var errTooMany = errors.New("too many questions at a time")
+
+// begin notes a question. The id being in use already is a packet.ErrPacket.
+func (t *talk) begin(b *Box, id int) (*question, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.questions == nil {
+		return nil, errors.New(errHelperEnded)
+	}
+	if t.questions[id] != nil {
+		return nil, fmt.Errorf("%w: question %d is asked twice", packet.ErrPacket, id)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.shut:
+		return nil, errors.New(shutReason)
+	case len(t.questions) >= packet.MaxAsks || b.asked >= packet.MaxBoxAsks:
+		return nil, errTooMany
+	}
+	q := &question{box: b}
+	q.context, q.cancel = context.WithCancel(b.context)
+	t.questions[id] = q
+	b.asked++
+	b.working.Add(1)
+	return q, nil
+}
+
+// put has the judge answer, on a goroutine of its own. Then settle makes the answer
+// of it, with t.mu held so that the run's end comes before or after, or lost is
+// called if nobody waits for it any more.
+func (t *talk) put(b *Box, id int, ask func(context.Context) packet.Verdict, settle func(packet.Verdict) (packet.Verdict, bool), lost func(packet.Verdict)) error {
+	q, err := t.begin(b, id)
+	if errors.Is(err, packet.ErrPacket) {
+		return err
+	}
+	if err != nil {
+		if errors.Is(err, errTooMany) {
+			b.refuse(packet.Refusal{Kind: packet.RefusedCap, Detail: err.Error()})
+		}
+		return t.deny(id, err.Error())
+	}
+	go func() {
+		defer b.working.Done()
+		defer q.cancel()
+		stop := context.AfterFunc(t.context, q.cancel)
+		defer stop()
+		v := ask(q.context)
+		t.mu.Lock()
+		waiting := t.questions[id] == q
+		delete(t.questions, id)
+		var answer packet.Verdict
+		if waiting {
+			answer, waiting = settle(v)
+		}
+		t.mu.Unlock()
+		b.mu.Lock()
+		b.asked--
+		b.mu.Unlock()
+		if !waiting {
+			lost(v)
+			return
+		}
+		b.shed()
+		if err := t.answer(id, answer); errors.Is(err, packet.ErrPacket) {
+			b.drop(answer.Decision, "its answer is too long")
+			_ = t.deny(id, "what the request needs is too long to be passed on")
+		} // otherwise the run ends, and with it the decision
+	}()
+	return nil
+}
+
+// leave ends a question that nobody waits for any more. It may have been
+// answered already.
+func (t *talk) leave(id int) {
+	t.mu.Lock()
+	q := t.questions[id]
+	delete(t.questions, id)
+	t.mu.Unlock()
+	if q != nil {
+		q.cancel()
+	}
+}
+
+// ask has the judge decide about a query.
+func (t *talk) ask(b *Box, w packet.Word) error {
+	if w.Query == nil {
+		return fmt.Errorf("%w: a question about nothing", packet.ErrPacket)
+	}
+	q := *w.Query
+	if err := b.check(&q); err != nil {
+		b.refuse(packet.Refusal{Kind: packet.RefusedProtocol, Detail: err.Error()})
+		return t.deny(w.ID, "the request is not understood")
+	}
+	return t.put(b, w.ID,
+		func(ctx context.Context) packet.Verdict { return t.egress.judge.Ask(ctx, b, q) },
+		func(v packet.Verdict) (packet.Verdict, bool) {
+			if !v.Allow {
+				return denial(v), true
+			}
+			number, kept := b.keep(q, v)
+			return packet.Verdict{
+				Allow: true, Ticket: v.Ticket, Decision: number,
+				Networks: v.Networks, Addresses: v.Addresses, Values: values(v.Values, q.Uses),
+			}, kept
+		},
+		func(v packet.Verdict) {
+			if v.Allow {
+				v.Decision, v.Values = b.number(), nil
+				t.egress.judge.Ended(b, q, v, packet.Traffic{Error: "who asked had left"})
+			}
+		})
+}
+
+// maxToken bounds a token of an answer, in bytes.
+const maxToken = 16 << 10
+
+// capture has the judge take a token.
+func (t *talk) capture(b *Box, w packet.Word) error {
+	c := w.Captured
+	if c == nil || len(c.Value) == 0 {
+		return fmt.Errorf("%w: a token that is none", packet.ErrPacket)
+	}
+	if !b.captures(c) || len(c.Value) > maxToken {
+		b.refuse(packet.Refusal{Kind: packet.RefusedCredential, Detail: "a token that no secret of this box takes"})
+		return t.deny(w.ID, "no secret takes it")
+	}
+	token := *c
+	return t.put(b, w.ID,
+		func(ctx context.Context) packet.Verdict { return t.egress.judge.Capture(ctx, b, token) },
+		func(v packet.Verdict) (packet.Verdict, bool) {
+			if !v.Allow {
+				return denial(v), true
+			}
+			return packet.Verdict{Allow: true, Placeholder: v.Placeholder}, true
+		},
+		func(packet.Verdict) {})
+}
