@@ -124,7 +124,7 @@ func (r *resolver) rebind(kind uint16) []netip.Addr {
 	}
 	if !r.rebound {
 		r.rebound = true
-		return records[API]
+		return records[Plain]
 	}
 	return []netip.Addr{localhost}
 }

@@ -7,7 +7,7 @@
 //
 //	w := world.New(t)                     // ends with the test
 //	err := w.Host.Start(clawsupd)         // an exec.Cmd, in the host's namespace
-//	w.Config()                            // [egress] of its configuration: resolver, roots
+//	w.Config()                            // [network] of its configuration: resolver, roots
 //	mark := w.Sink.Mark(t)
 //	...                                   // something in a box tries to get out
 //	w.Sink.Since(t, mark)                 // every packet that left the host since

@@ -41,12 +41,21 @@ func newSpace() (*Space, error) {
 	return &s, err
 }
 
+// Enter takes the calling thread into the namespace. The goroutine is locked to
+// it (runtime.LockOSThread).
+func (s *Space) Enter() error {
+	if err := unix.Setns(int(s.file.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter a network namespace: %w", err)
+	}
+	return nil
+}
+
 // Do runs f in the namespace. What f makes stays in it: sockets, processes. f
 // must not end the test (testing.T.FailNow), since it runs in a goroutine of its own.
 func (s *Space) Do(f func() error) error {
 	return thread(func() error {
-		if err := unix.Setns(int(s.file.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("enter a network namespace: %w", err)
+		if err := s.Enter(); err != nil {
+			return err
 		}
 		return f()
 	})

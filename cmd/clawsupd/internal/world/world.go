@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -109,5 +110,5 @@ func (w *World) close() error {
 
 // Config is what a daemon's configuration has of the world.
 func (w *World) Config() string {
-	return fmt.Sprintf("[egress]\nresolvers = [%q]\nroots = [%q]\n", Resolver, w.Roots)
+	return fmt.Sprintf("[network]\nresolvers = [%q]\nroots = %q\n", netip.AddrPortFrom(Resolver, 53), w.Roots)
 }

@@ -180,7 +180,7 @@ func TestZone(t *testing.T) {
 		{ToAlias, dns.TypeA, "NOERROR CNAME\tloopback.inward.test. A\t127.0.0.1"},
 		{ToMapped, dns.TypeAAAA, "NOERROR AAAA\t::ffff:127.0.0.1"},
 		{Rebind, dns.TypeAAAA, "NOERROR"},
-		{Rebind, dns.TypeA, "NOERROR A\t20.80.0.10"},
+		{Rebind, dns.TypeA, "NOERROR A\t20.80.0.16"},
 		{Rebind, dns.TypeA, "NOERROR A\t127.0.0.1"},
 		{"c2VjcmV0.tunnel.test", dns.TypeTXT, "NOERROR TXT\t\"orders from afar\""},
 	} {

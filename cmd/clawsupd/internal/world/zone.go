@@ -4,6 +4,7 @@ package world
 
 import (
 	"net/netip"
+	"slices"
 )
 
 // Name is a host name of the world, in lower case without a dot at its end.
@@ -49,14 +50,14 @@ const (
 
 	Alias   Name = "alias.test"   // by two CNAMEs to API
 	Endless Name = "endless.test" // by CNAME to itself
-	Rebind  Name = "rebind.test"  // the first question of each type: API's address; then 127.0.0.1
+	Rebind  Name = "rebind.test"  // the first time Plain's address; then 127.0.0.1
 	Tunnel  Name = "tunnel.test"  // so has every name below it, and TXT
 )
 
 // Inward are all names of which no address may be reached.
 var Inward = []Name{
 	ToLoopback, ToZero, ToPrivate, ToMetadata, ToShared, ToMulticast, ToBroadcast,
-	ToSix, ToMapped, ToLocal, ToLink, ToTranslate, ToRelay, ToAlias,
+	ToSix, ToMapped, ToLocal, ToLink, ToTranslate, ToRelay, ToAlias, ToHost,
 }
 
 // Addresses of the world. A server's has Address.
@@ -101,3 +102,6 @@ func at(addresses ...string) (all []netip.Addr) {
 
 // Address gives the name's first address. There has to be one.
 func (n Name) Address() netip.Addr { return records[n][0] }
+
+// Leads says whether the name has the address.
+func (n Name) Leads(to netip.Addr) bool { return slices.Contains(records[n], to) }
