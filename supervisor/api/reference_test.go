@@ -44,6 +44,7 @@ type source struct {
 // folders have the types that messages are made of.
 var folders = map[string]string{
 	"": ".", "approval": "../approval", "policy": "../policy", "changes": "../changes", "changeset": "../changeset", "commit": "../commit",
+	"secrets": "../secrets", "packet": "../relay/packet",
 	"runtime": "../../runtime", "layer": "../../runtime/layer", "rootfs": "../../runtime/rootfs",
 }
 
@@ -181,7 +182,7 @@ func TestRightsOf(t *testing.T) {
 			of[r.Role] = append(of[r.Role], r.Method)
 		}
 	}
-	if want := []string{CallSubmit, CallWait, CallFollow, CallCancel, CallList, CallShow, CallExplain}; !slices.Equal(caller, want) {
+	if want := []string{CallSubmit, CallWait, CallFollow, CallCancel, CallList, CallShow, CallExplain, SecretPlaceholders}; !slices.Equal(caller, want) {
 		t.Errorf("a caller has %v", caller)
 	}
 	for role, want := range map[approval.Role][]string{
@@ -229,6 +230,7 @@ func TestParameters(t *testing.T) {
 		Submit{}, CallRef{}, Follow{}, CallFilter{}, Stop{}, TicketFilter{}, TicketRef{}, approval.Answer{}, GrantRef{},
 		SessionRef{}, Clear{}, AgentRef{}, Logs{}, Restore{}, LockdownOrder{}, Reason{}, Nothing{}, envelope{},
 		ChangesFilter{}, ChangesRef{}, ChangesPart{}, ChangesPath{}, ChangesChoice{}, TrashOrder{},
+		NewSecret{}, SecretRef{}, SecretValue{}, SkillBinding{}, SkillVariables{}, SecretNames{},
 	} {
 		check(reflect.TypeOf(params))
 	}
@@ -236,7 +238,7 @@ func TestParameters(t *testing.T) {
 
 const referenceHead = `# Sockets
 
-<!-- Written by "go generate ./supervisor/api" from message.go, changes.go and the table of rights. Edit those. -->
+<!-- Written by "go generate ./supervisor/api" from message.go, changes.go, secrets.go and the table of rights. Edit those. -->
 
 clawsupd is spoken to over Unix sockets below ` + "`/run/clawsup`" + `, in JSON-RPC 2.0, one object on a line. The
 package comment of ` + "`supervisor/api`" + ` has the protocol: framing, descriptors, who asks, order, bounds. Parameters are

@@ -58,6 +58,16 @@ var rights = []Right{
 	{Method: AgentLogs, Admin: true, Role: approval.Owner},
 	{Method: AgentRestore, Admin: true, Role: approval.Owner},
 
+	{Method: SecretSet, Admin: true, Role: approval.Owner},
+	{Method: SecretList, Admin: true, Role: approval.Owner},
+	{Method: SecretShow, Admin: true, Role: approval.Owner},
+	{Method: SecretRotate, Admin: true, Role: approval.Owner},
+	{Method: SecretRemove, Admin: true, Role: approval.Owner},
+	{Method: SecretPlaceholders, Call: true},
+	{Method: SkillBind, Admin: true, Role: approval.Owner},
+	{Method: SkillUnbind, Admin: true, Role: approval.Owner},
+	{Method: SkillBindings, Admin: true, Role: approval.Owner},
+
 	{Method: Status, Approval: true, Admin: true, Role: approval.Viewer},
 	{Method: WhoAmI, Approval: true, Admin: true, Role: approval.Viewer},
 	{Method: Lockdown, Approval: true, Admin: true, Role: approval.Admin},

@@ -52,6 +52,7 @@ type Broker struct {
 	book       *approval.Book
 	sessions   *session.Store
 	changes    *changes.Store
+	vault      vault
 	viewed     viewed
 	queue      *queue
 	rates      *rates
@@ -126,6 +127,9 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 		return nil, err
 	}
 	if err := b.openChanges(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.openVault(c); err != nil {
 		return nil, err
 	}
 	b.queue = newQueue(b.bounds(g))
@@ -319,8 +323,8 @@ func (b *Broker) tend(ctx context.Context) {
 				logrus.WithError(err).Warn("change sets and trash could not be looked after")
 			}
 			gone, err := b.sessions.Expire()
-			if err = errors.Join(err, b.sessions.Flush()); err != nil {
-				logrus.WithError(err).Warn("sessions could not be looked after")
+			if err = errors.Join(err, b.sessions.Flush(), b.vault.flush()); err != nil {
+				logrus.WithError(err).Warn("sessions or secrets could not be looked after")
 			}
 			for _, id := range gone {
 				b.drain("a session's time was over", ofSession(id))
@@ -449,6 +453,7 @@ func (b *Broker) Close() error {
 	for _, d := range b.doors {
 		errs = append(errs, d.close())
 	}
+	errs = append(errs, b.vault.flush())
 	if b.sessions != nil {
 		errs = append(errs, b.sessions.Close())
 	}

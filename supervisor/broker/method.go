@@ -56,6 +56,16 @@ var methods = map[string]method{
 	api.AgentLogs:    (*Broker).agentLogs,
 	api.AgentRestore: (*Broker).agentRestore,
 
+	api.SecretSet:          (*Broker).secretSet,
+	api.SecretList:         (*Broker).secretList,
+	api.SecretShow:         (*Broker).secretShow,
+	api.SecretRotate:       (*Broker).secretRotate,
+	api.SecretRemove:       (*Broker).secretRemove,
+	api.SecretPlaceholders: (*Broker).secretPlaceholders,
+	api.SkillBind:          (*Broker).skillBind,
+	api.SkillUnbind:        (*Broker).skillUnbind,
+	api.SkillBindings:      (*Broker).skillBindings,
+
 	api.Status:   (*Broker).status,
 	api.Reload:   (*Broker).reload,
 	api.Lockdown: (*Broker).lockdown,

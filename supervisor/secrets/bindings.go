@@ -20,11 +20,11 @@ import (
 // Bound is which variables of a skill stand for which secrets. A person said so
 // about the bytes that the skill had then, and it counts for these alone.
 type Bound struct {
-	Skill     string            `json:"skill"`
-	Digest    string            `json:"digest"`
+	Skill     string            `json:"skill"`     // name
+	Digest    string            `json:"digest"`    // of the skill that a person had before them
 	Variables map[string]string `json:"variables"` // name of the secret, by name of the variable
-	By        string            `json:"by"`
-	At        time.Time         `json:"at"`
+	By        string            `json:"by"`        // who bound the last of them
+	At        time.Time         `json:"at"`        // when
 }
 
 // Bounds of bindings.

@@ -28,9 +28,8 @@ type Secret struct {
 	Private  bool      `json:"private,omitempty"`  // what is read with it labels a session private
 	Ask      bool      `json:"ask,omitempty"`      // each use takes a person
 	Binding
-	From string `json:"from,omitempty"` // of a token that was captured: SECRET/FIELD
-	// Wrong says why its value is not given out.
-	Wrong string `json:"wrong,omitempty"`
+	From  string `json:"from,omitempty"`  // of a token that was captured: SECRET/FIELD
+	Wrong string `json:"wrong,omitempty"` // why its value is not given out
 }
 
 // Binding is where a secret may go.
