@@ -5,6 +5,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/clawsup/clawsup/profiles"
@@ -12,65 +13,128 @@ import (
 
 // Decide answers one question. See the package comment for how.
 func Decide(s Subject, rules []Rule, grants []Grant, now time.Time) Verdict {
-	v, _ := decide(s, rules, grants, now)
+	v, _, _ := decide(s, rules, grants, now)
 	return v
 }
 
-// decide also gives the place of the grant that counted, or -1.
-func decide(s Subject, rules []Rule, grants []Grant, now time.Time) (Verdict, int) {
+// decide also gives the rule that counted, or nil, and the place of the grant
+// that did, or -1.
+func decide(s Subject, rules []Rule, grants []Grant, now time.Time) (Verdict, *Rule, int) {
 	if err := s.Check(); err != nil {
-		return Verdict{Decision: profiles.Deny, Rule: err.Error()}, -1
+		return Verdict{Decision: profiles.Deny, Rule: err.Error()}, nil, -1
 	}
-	rule := strongest(s, rules)
+	rule := strictest(about(newQuestion(&s), rules))
 	if rule == nil {
-		return Verdict{Decision: profiles.Deny, Rule: fmt.Sprintf("no rule is about %s, and what no rule is about is denied", s.Effect)}, -1
+		return Verdict{Decision: profiles.Deny, Rule: fmt.Sprintf("no rule is about %s, and what no rule is about is denied", s.Effect)}, nil, -1
 	}
 	v := Verdict{Decision: rule.Decision, Rule: rule.text()}
 	switch {
 	case rule.severity() == denied:
 		v.Decision = profiles.Deny
-		return v, -1
+		return v, rule, -1
 	case rule.severity() == asked:
 		v.Quorum = rule.people()
 	case s.Effect.External() && s.Labels.both():
 		v.Decision, v.Quorum = profiles.Ask, rule.people()
 		v.Rule += bothLabels
 	default:
-		return v, -1
+		return v, rule, -1
 	}
 	if i := granted(s, v.Quorum, grants, now); i >= 0 {
-		return Verdict{Decision: profiles.Allow, Rule: v.Rule + "; granted by " + grants[i].ID, Grant: grants[i].ID}, i
+		return Verdict{Decision: profiles.Allow, Rule: v.Rule + "; granted by " + grants[i].ID, Grant: grants[i].ID}, rule, i
 	}
-	return v, -1
+	return v, rule, -1
 }
 
 const bothLabels = "; with something private and a stranger's words in it, what leaves the machine takes a person"
 
-// strongest gives the rule that counts, or nil.
-func strongest(s Subject, rules []Rule) *Rule {
-	var best *Rule
+// found is a rule that is about a question.
+type found struct {
+	rule  *Rule
+	rank  rank
+	maybe bool // its fields can't be told: it counts only where it is stricter
+	other bool // it is about the other reading of the path alone
+}
+
+// about gives the rules that are about a question, in all its readings.
+func about(q *question, rules []Rule) []found {
+	var list []found
 	for i := range rules {
-		if r := &rules[i]; r.matches(s) && (best == nil || r.order(best) < 0) {
+		r := &rules[i]
+		if r.Effect != q.Effect {
+			continue
+		}
+		if rank, fit := q.fits(r, q.path); fit != no {
+			list = append(list, found{r, rank, fit == maybe, false})
+		}
+		if q.other == "" {
+			continue
+		}
+		if rank, fit := q.fits(r, q.other); fit != no {
+			list = append(list, found{r, rank, fit == maybe, true})
+		}
+	}
+	return list
+}
+
+// strictest gives the rule that counts: of each level the strongest, and of
+// these the strictest. It is nil without any.
+func strictest(list []found) *Rule {
+	var best *Rule
+	for _, r := range winners(list) {
+		if best == nil || r.stricter(best) < 0 {
 			best = r
 		}
 	}
 	return best
 }
 
-func (r *Rule) matches(s Subject) bool {
-	return r.Effect == s.Effect && (r.Target == "" || Match(s.Effect, r.Target, s.Target))
+// winners gives what each level says: of either reading of the question the
+// strongest rule that surely is about it, and those before it that may be. The
+// second reading counts where a rule's paths tell it from the first.
+func winners(list []found) []*Rule {
+	slices.SortFunc(list, func(a, b found) int {
+		return cmp.Or(cmp.Compare(a.rule.Level, b.rule.Level), compareBool(a.other, b.other), a.rank.compare(b.rank), a.rule.order(b.rule))
+	})
+	var rules []*Rule
+	for i := 0; i < len(list); {
+		first := list[i]
+		sure := false
+		for ; i < len(list) && list[i].rule.Level == first.rule.Level && list[i].other == first.other; i++ {
+			if sure {
+				continue
+			}
+			if !first.other || list[i].rank.path > 0 {
+				rules = append(rules, list[i].rule)
+			}
+			sure = !list[i].maybe
+		}
+	}
+	return rules
 }
 
-// order is negative where r goes before q. Both match the same subject.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// order is negative where r goes before q, which is as specific.
 func (r *Rule) order(q *Rule) int {
 	return cmp.Or(
-		-cmp.Compare(specificity(r.Effect, r.Target), specificity(q.Effect, q.Target)),
 		-cmp.Compare(r.severity(), q.severity()),
 		-cmp.Compare(r.people(), q.people()),
 		cmp.Compare(r.Name, q.Name), // only for the words
 		cmp.Compare(r.Origin, q.Origin),
 	)
 }
+
+// stricter is negative where r is stricter than q, of whatever level.
+func (r *Rule) stricter(q *Rule) int { return cmp.Or(r.order(q), cmp.Compare(r.Level, q.Level)) }
 
 // severity is how strong a decision is.
 type severity int

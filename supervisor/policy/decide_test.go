@@ -300,7 +300,10 @@ func world(r *rand.Rand) (Subject, []Rule, []Grant) {
 	switch {
 	case effect.file():
 		target, patterns = pick("a", "a/b", "a/b/c"), []string{"", "a", "a/**", "a/b", "a/b/**", "b/**"}
-	case effect.net():
+	case effect == NetRequest:
+		target = pick("GET https://x.example.com:443/a/b", "POST https://y.x.example.com:443/a")
+		patterns = []string{"", "* https://*.example.com:443/**", "GET https://*.x.example.com:443/**", "GET https://x.example.com:443/a/**", "GET https://x.example.com:443/a/b"}
+	case effect == NetConnect:
 		target, patterns = pick("x.example.com:443", "y.x.example.com:443"), []string{"", "*.example.com:443", "*.x.example.com:443", "x.example.com:443"}
 	case effect == SecretUse:
 		target, patterns = pick("k1", "k2"), []string{"", "k1", "k2"}

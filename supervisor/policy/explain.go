@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,20 +16,22 @@ import (
 // for people: the question, each rule and each grant with whether it matched,
 // and the answer. What a stranger chose is made visible in them.
 func Explain(s Subject, rules []Rule, grants []Grant, now time.Time) (Verdict, []string) {
-	v, counted := decide(s, rules, grants, now)
+	v, rule, counted := decide(s, rules, grants, now)
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, visible.Line(fmt.Sprintf(format, args...))) }
 
 	add("question: %s", s.text())
 	if s.Check() == nil {
-		best := strongest(s, rules)
+		q := newQuestion(&s)
+		list := about(q, rules)
+		won := winners(list)
 		for i := range rules {
 			r := &rules[i]
-			add("rule: %s, for %s: %s", r.text(), r.Decision, r.fate(s, best))
+			add("rule: %s, for %s: %s", r.text(), r.Decision, r.fate(&s, list, won, rule))
 		}
 		quorum := v.Quorum
-		if best != nil {
-			quorum = best.people()
+		if rule != nil {
+			quorum = rule.people()
 		}
 		for i := range grants {
 			g := &grants[i]
@@ -54,16 +57,27 @@ func Explain(s Subject, rules []Rule, grants []Grant, now time.Time) (Verdict, [
 	return v, lines
 }
 
-// fate is what became of a rule.
-func (r *Rule) fate(s Subject, best *Rule) string {
+// fate is what became of a rule: list are those that are about the subject, won
+// those that counted on their level, and best is the one that counted.
+func (r *Rule) fate(s *Subject, list []found, won []*Rule, best *Rule) string {
+	i := slices.IndexFunc(list, func(f found) bool { return f.rule == r })
 	switch {
 	case r.Effect != s.Effect:
 		return "does not match: it is about " + r.Effect.String()
-	case !r.matches(s):
+	case i < 0 && r.Network != nil:
+		return "does not match: it is about " + visible.Quote(clip(r.Network.Host)) + " and what else it names"
+	case i < 0:
 		return "does not match: it is about " + visible.Quote(clip(r.Target))
-	case r.order(best) == 0:
+	}
+	first := slices.IndexFunc(list, func(f found) bool { return f.rule.Level == r.Level && f.other == list[i].other })
+	switch {
+	case r == best || r.stricter(best) == 0 && list[i].rank == list[first].rank:
 		return "counts"
-	case specificity(r.Effect, r.Target) < specificity(best.Effect, best.Target):
+	case slices.Contains(won, r) && r.Level != best.Level:
+		return "matches, and another level is stricter"
+	case slices.Contains(won, r):
+		return "matches, and a stricter one counts as well"
+	case list[first].rank.compare(list[i].rank) < 0:
 		return "matches, and a more specific one goes before it"
 	}
 	return "matches, and a stronger one goes before it"
@@ -79,6 +93,13 @@ func (s Subject) text() string {
 		}
 	}
 	part("of", s.Target)
+	part("through", string(s.Through))
+	for _, f := range s.Fields {
+		part("with "+visible.Text(clip(f.Name)), f.Value)
+	}
+	if s.Unread {
+		b.WriteString(", with a body that could not be looked at")
+	}
 	part("by plan", s.Plan)
 	part("of skill", s.Skill)
 	part("script", s.Script)

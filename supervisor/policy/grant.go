@@ -3,9 +3,12 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/clawsup/clawsup/profiles"
 )
 
 // Check refuses a scope that a person must not be able to grant: one that is
@@ -14,7 +17,13 @@ func (s Scope) Check() error {
 	switch {
 	case !s.Effect.known():
 		return fmt.Errorf("a grant can't be for %s", s.Effect)
-	case s.Plan == "" && s.Skill == "":
+	case s.Raw && (s.Plan != "" || s.Skill != "" || s.Script != ""):
+		return errors.New("a grant for any command is for none of a skill and for no one plan")
+	case s.Raw && !s.Effect.net():
+		return fmt.Errorf("a grant for any command is one for a destination, never for %s", s.Effect)
+	case s.Raw && s.Profile == "":
+		return errors.New("a grant for any command names the profile, by its digest; another one may let a command do more")
+	case !s.Raw && s.Plan == "" && s.Skill == "":
 		return errors.New("a grant names a skill by its digest or a whole plan; with a program alone anything could be run")
 	case s.Skill != "" && s.Script == "" && s.Plan == "":
 		return errors.New("a grant for a skill names one of its scripts; with the skill alone any command could be run beside it")
@@ -27,6 +36,9 @@ func (s Scope) Check() error {
 	case s.Session != "" && s.Agent != "":
 		return errors.New("a grant is for one session or one agent, not for both")
 	}
+	if err := checkThrough(s.Effect, s.Through); err != nil {
+		return err
+	}
 	return checkPattern(s.Effect, s.Target, true)
 }
 
@@ -38,8 +50,12 @@ func (s Scope) Check() error {
 //   - so many people gave it
 //   - its scope could be granted (see [Scope.Check]), and it is for the effect,
 //     the plan or the skill with the script, profile and workspace, the session
-//     or agent, and the target
-//   - with both labels and an external effect, it names that very target
+//     or agent, the target and, of a connection, the way through
+//   - of one for any command: the question is no skill's, under its profile and
+//     on its workspace
+//   - with both labels and an external effect, it names that very destination: of
+//     a request its method, scheme, host and port, whatever it says of paths, and
+//     of everything else the target
 func (g *Grant) Mismatch(s Subject, quorum int, now time.Time) string {
 	c := &g.Scope
 	switch {
@@ -55,9 +71,11 @@ func (g *Grant) Mismatch(s Subject, quorum int, now time.Time) string {
 		return "it is for another skill, or for other bytes of this one"
 	case c.Script != s.Script && c.Skill != "":
 		return "it is for another script"
-	case c.Profile != s.Profile && c.Skill != "":
+	case c.Raw && s.Skill != "":
+		return "it is for commands that are no skill's"
+	case c.Profile != s.Profile && (c.Skill != "" || c.Raw):
 		return "it is for another profile"
-	case c.Workspace != s.Workspace && c.Skill != "":
+	case c.Workspace != s.Workspace && (c.Skill != "" || c.Raw):
 		return "it is for another workspace"
 	case g.Revoked != "":
 		return "it is revoked"
@@ -73,8 +91,23 @@ func (g *Grant) Mismatch(s Subject, quorum int, now time.Time) string {
 		return "it is for more than can be granted"
 	case !(c.Target == s.Target || Match(s.Effect, c.Target, s.Target)):
 		return "it is for another target"
-	case s.Effect.External() && s.Labels.both() && c.Target != s.Target:
+	case s.Effect == NetConnect && cmp.Or(c.Through, profiles.ThroughTCP) != s.way():
+		return "it is for another way through"
+	case s.Effect.External() && s.Labels.both() && !c.sameDestination(&s):
 		return "with both labels it must name the very destination"
 	}
 	return ""
+}
+
+// sameDestination says whether a scope, which has the subject's target, names
+// where it goes rather than a pattern of places. Paths are the program's to
+// choose within one destination, and can carry out as much as a body can.
+func (s *Scope) sameDestination(q *Subject) bool {
+	if q.Effect != NetRequest {
+		return s.Target == q.Target
+	}
+	granted, _ := parseRequest(s.Target)
+	asked, _ := parseRequest(q.Target)
+	granted.path, asked.path = "", ""
+	return granted == asked
 }

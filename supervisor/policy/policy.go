@@ -79,7 +79,7 @@ func (l Labels) Or(m Labels) Labels {
 // Subject is what a question is about: who wants which effect on what.
 type Subject struct {
 	Effect    Effect
-	Target    string     // of fs: a path below the workspace; of net: host:port; of secret: its name; of exec: empty. See Check
+	Target    string     // of fs: a path below the workspace; of net: see Endpoint and Request; of secret: its name; of exec: empty. See Check
 	Plan      string     // digest
 	Skill     string     // digest; empty: a raw command
 	Script    string     // of the skill
@@ -88,12 +88,24 @@ type Subject struct {
 	Session   string     // id; empty: none
 	Agent     string     // name; empty: not an agent's
 	Labels    Labels
+
+	Through profiles.Through // of net.connect: ThroughTLS or ThroughTCP, which it is when empty
+	Fields  []Field          // of net.request: what query and body have of the fields that rules look at
+	Unread  bool             // of net.request: the body could not be looked at for fields
+}
+
+// Field is a value of a field that a rule looks at. A name may come several times.
+type Field struct {
+	Name  string
+	Value string
 }
 
 // Rule is one line of a profile's policy.
 type Rule struct {
 	Effect   Effect
-	Target   string // pattern, see Match; empty: every target
+	Target   string                // pattern, see Match; empty: every target, or those of Network
+	Network  *profiles.NetworkRule // of net: the targets that it is about; its own decision isn't looked at
+	Level    int                   // rules of one level compete, and the strictest of the levels counts
 	Decision profiles.Decision
 	Quorum   int    // how many people a yes takes; 0 is 1
 	Name     string // for people: "profile python: effects.exec"
@@ -102,19 +114,22 @@ type Rule struct {
 
 // Scope is what a grant is for. It names either a skill by digest and script, under
 // one profile and on one workspace, or one whole plan; never a program alone, with
-// which anything could be run.
+// which anything could be run. A raw scope, of destinations alone, names profile and
+// workspace: any command there that is no skill's may reach its target.
 type Scope struct {
-	Plan        string     `json:"plan,omitempty"`       // digest; it covers profile and workspace
-	Skill       string     `json:"skill,omitempty"`      // digest
-	SkillName   string     `json:"skill_name,omitempty"` // for people; the digest counts
-	Script      string     `json:"script,omitempty"`     // of the skill
-	Profile     string     `json:"profile"`              // digest
-	ProfileName string     `json:"profile_name"`         // for people; the digest counts
-	Workspace   raw.String `json:"workspace,omitempty"`  // path; empty: the session's own, or none
-	Effect      Effect     `json:"effect"`
-	Target      string     `json:"target,omitempty"`  // pattern, see Match
-	Session     string     `json:"session,omitempty"` // id; one of session and agent is set
-	Agent       string     `json:"agent,omitempty"`
+	Plan        string           `json:"plan,omitempty"`       // digest; it covers profile and workspace
+	Skill       string           `json:"skill,omitempty"`      // digest
+	SkillName   string           `json:"skill_name,omitempty"` // for people; the digest counts
+	Script      string           `json:"script,omitempty"`     // of the skill
+	Profile     string           `json:"profile"`              // digest
+	ProfileName string           `json:"profile_name"`         // for people; the digest counts
+	Workspace   raw.String       `json:"workspace,omitempty"`  // path; empty: the session's own, or none
+	Effect      Effect           `json:"effect"`
+	Target      string           `json:"target,omitempty"`  // pattern, see Match
+	Raw         bool             `json:"raw,omitempty"`     // any command of no skill
+	Through     profiles.Through `json:"through,omitempty"` // of net.connect, as in Subject
+	Session     string           `json:"session,omitempty"` // id; one of session and agent is set
+	Agent       string           `json:"agent,omitempty"`
 }
 
 // Grant is a person's yes that outlives one ticket.

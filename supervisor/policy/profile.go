@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/clawsup/clawsup/profiles"
@@ -18,9 +19,13 @@ import (
 //     allowed where it is written through at once (workspace.mode = "rw"), and
 //     else denied: what a scratch workspace takes is thrown away and touches
 //     nothing
-//   - net.connect and net.request are denied: the network of a box is none
-//   - secret.use is denied: a profile names no secret
-func FromProfile(p *profiles.Loaded) []Rule {
+//   - net.connect and net.request are denied where network.mode is none, and
+//     else what the rules say and what network.default says of the rest, each
+//     file of the profile's chain on a level of its own, by effects.quorum people
+//   - secret.use is allowed of what secrets names and of secrets, which are those
+//     that a skill is bound to, and denied of any other; all of it is denied
+//     where network.mode is none
+func FromProfile(p *profiles.Loaded, secrets ...string) []Rule {
 	profile := &p.Profile
 	rule := func(e Effect, d profiles.Decision, key, value string) Rule {
 		return Rule{
@@ -51,12 +56,66 @@ func FromProfile(p *profiles.Loaded) []Rule {
 			rules = append(rules, rule(f.effect, profiles.Deny, "workspace.mode", string(profile.Workspace.Mode)))
 		}
 	}
-	for _, e := range []Effect{NetConnect, NetRequest} {
-		rules = append(rules, rule(e, profiles.Deny, "network.mode", string(profile.Network.Mode)))
+	if profile.Network.Mode != profiles.NetworkEgress {
+		for _, e := range []Effect{NetConnect, NetRequest, SecretUse} {
+			rules = append(rules, rule(e, profiles.Deny, "network.mode", string(profile.Network.Mode)))
+		}
+		return rules
+	}
+	rules = append(rules, fromLevels(profile)...)
+	return append(rules, fromSecrets(p, secrets)...)
+}
+
+// fromLevels gives the rules about destinations.
+func fromLevels(profile *profiles.Profile) []Rule {
+	var rules []Rule
+	quorum := profile.Effects.Quorum
+	for i, level := range profile.Network.Levels {
+		for j := range level.Rules {
+			n := &level.Rules[j]
+			r := Rule{
+				Level: i, Network: n, Decision: n.Decision, Quorum: quorum, Origin: n.Origin,
+				Name: fmt.Sprintf("profile %s has a rule that says %s for %s", profile.Name, n.Decision, n.Host),
+			}
+			if n.Through == "" || n.Through == profiles.ThroughHTTP {
+				r.Effect = NetRequest
+				rules = append(rules, r)
+			}
+			if n.Through != profiles.ThroughHTTP {
+				r.Effect = NetConnect
+				rules = append(rules, r)
+			}
+		}
+		if level.Default == "" {
+			continue
+		}
+		for _, e := range []Effect{NetConnect, NetRequest} {
+			rules = append(rules, Rule{
+				Effect: e, Level: i, Decision: level.Default, Quorum: quorum, Origin: level.Origin,
+				Name: fmt.Sprintf("profile %s has network.default = %q", profile.Name, level.Default),
+			})
+		}
+	}
+	return rules
+}
+
+// fromSecrets gives the rules about secrets.
+func fromSecrets(p *profiles.Loaded, bound []string) []Rule {
+	var rules []Rule
+	name := p.Profile.Name
+	for _, variable := range slices.Sorted(maps.Keys(p.Profile.Secrets)) {
+		secret := p.Profile.Secrets[variable]
+		rules = append(rules, Rule{
+			Effect: SecretUse, Target: secret, Decision: profiles.Allow, Origin: p.Origin["secrets."+variable],
+			Name: fmt.Sprintf("profile %s has secrets.%s = %q", name, variable, secret),
+		})
+	}
+	for _, secret := range bound {
+		rules = append(rules, Rule{Effect: SecretUse, Target: secret, Decision: profiles.Allow, Name: "a person has bound the skill to the secret " + secret})
 	}
 	return append(rules, Rule{
 		Effect: SecretUse, Decision: profiles.Deny,
-		Name: fmt.Sprintf("profile %s names no secret", profile.Name), Origin: p.Source,
+		Name: fmt.Sprintf("profile %s names no other secret", name), Origin: p.Source,
 	})
 }
 

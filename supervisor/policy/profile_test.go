@@ -25,7 +25,7 @@ func TestFromProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	targets := map[Effect]string{FSCreate: "a", FSModify: "a", FSDelete: "a", NetConnect: "example.com:443", NetRequest: "example.com:443", SecretUse: "key"}
+	targets := map[Effect]string{FSCreate: "a", FSModify: "a", FSDelete: "a", NetConnect: "example.com:443", NetRequest: "GET https://example.com:443/", SecretUse: "key"}
 	strict, err := profiles.Load("strict", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -44,9 +44,6 @@ func TestFromProfile(t *testing.T) {
 		{strict, map[Effect]profiles.Decision{Exec: profiles.Ask}, 1, `profile strict has effects.exec = "ask" (set in built in: strict)`}, // it has no workspace
 	} {
 		rules := FromProfile(c.profile)
-		if len(rules) != len(Effects()) {
-			t.Errorf("%d rules", len(rules))
-		}
 		for _, e := range Effects() {
 			want := c.want[e]
 			if want == "" {
