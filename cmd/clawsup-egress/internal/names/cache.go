@@ -63,8 +63,8 @@ func (c *Cache) Lookup(ctx context.Context, dial Dial, servers int, name string)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		// Another's lookup that failed says nothing about this one: its box may be gone.
-		if mine || entry.err == nil || errors.Is(entry.err, ErrNoAddress) {
+		// That another went away before there was an answer says nothing to this one.
+		if mine || entry.err == nil || errors.Is(entry.err, ErrNoAddress) || errors.Is(entry.err, ErrNoResolver) {
 			return slices.Clone(entry.addresses), entry.err
 		}
 	}

@@ -266,7 +266,7 @@ func (q *question) read(body []byte, tcp bool) (found, error) {
 	case dns.RcodeNameError:
 		return found{}, nil
 	}
-	return found{}, fmt.Errorf("a resolver answered %s", dns.RcodeToString[m.Rcode])
+	return found{}, fmt.Errorf("a resolver answered %s (%d)", dns.RcodeToString[m.Rcode], m.Rcode)
 }
 
 // collect follows the aliases.
