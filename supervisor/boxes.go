@@ -72,8 +72,8 @@ func (s *Supervisor) box(ctx context.Context, p *Plan, spec runtime.Spec) (*runt
 		Labels: pool.Labels{Profile: p.Profile.Profile.Name, Session: p.Request.Session},
 		// A copy that was sealed for a question is this call's alone.
 		Once: p.Sealed != nil || p.Interpreted != nil,
-		// And so is the layer over its workspace.
-		Alone: p.Overlay,
+		// And so is the layer over its workspace, and whom it trusts.
+		Alone: p.Overlay || p.Reaches,
 	})
 	if err != nil {
 		var refused *pool.Refused

@@ -4,6 +4,8 @@ package supervisor
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/clawsup/clawsup/profiles"
@@ -44,7 +46,17 @@ func (p *Plan) Facts() []Fact {
 	if p.Profile.Profile.Network.Loopback {
 		network = "none but a loopback of the box's own"
 	}
+	if p.Reaches {
+		network = "out through clawsup-egress, as rules and people let it"
+	}
 	add("network", "%s", network)
+	if len(p.Secrets) > 0 {
+		var words []string
+		for _, variable := range slices.Sorted(maps.Keys(p.Secrets)) {
+			words = append(words, fmt.Sprintf("%s stands for %s", visible.Text(variable), visible.Text(p.Secrets[variable])))
+		}
+		add("secrets", "%s", strings.Join(words, ", "))
+	}
 	if len(p.Groups) > 0 {
 		add("system calls", "base, %s", strings.Join(p.Groups, ", "))
 	}

@@ -26,12 +26,16 @@ type Plan struct {
 	Spec runtime.Spec // without its Filter, which Groups make
 	Call runtime.Call
 
-	Groups     []string // of the system call table
-	Profile    *profiles.Loaded
-	Skill      *skills.Skill // nil: a raw command
-	Script     string        // of the skill; empty: a command of the box
-	Workspace  *Workspace    // nil: none of the host's
-	Overlay    bool          // what is written to it goes to a layer
+	Groups    []string // of the system call table
+	Profile   *profiles.Loaded
+	Skill     *skills.Skill // nil: a raw command
+	Script    string        // of the skill; empty: a command of the box
+	Workspace *Workspace    // nil: none of the host's
+	Overlay   bool          // what is written to it goes to a layer
+	Reaches   bool          // its box leads to clawsup-egress
+	// Secrets are variables that stand for secrets, by name. They are no part of
+	// Call.Env: what a box gets is a placeholder that is made for it alone.
+	Secrets    map[string]string
 	Executable Executable
 	Sealed     *Sealed // copy that Executable is; nil: it is no copy
 	Request    Request
@@ -49,9 +53,10 @@ type Ingredients struct {
 	Skill     *skills.Skill
 	Manifest  skills.Manifest // of the skill
 	Workspace *Workspace
-	Host      layer.Host // what the kernel offers
-	Lower     layer.Set  // what the operator gave up
-	Vault     vault      // takes the copy of an executable that somebody could change
+	Host      layer.Host        // what the kernel offers
+	Lower     layer.Set         // what the operator gave up
+	Bound     map[string]string // variables of the skill that a person has bound to secrets
+	Vault     vault             // takes the copy of an executable that somebody could change
 }
 
 // MakePlan makes the plan. It looks at the host's file system only to tell
@@ -75,7 +80,7 @@ func MakePlan(in Ingredients) (*Plan, error) {
 	}
 	p.Request.Args = slices.Clone(in.Request.Args)
 	p.Call.Dir = rootfs.TmpDir
-	for _, step := range []func(*Ingredients) error{p.limits, p.workspace, p.layered, p.command, p.environment, p.layers, p.executable, p.arguments} {
+	for _, step := range []func(*Ingredients) error{p.limits, p.workspace, p.layered, p.command, p.secrets, p.environment, p.layers, p.executable, p.arguments} {
 		if err := step(&in); err != nil {
 			return nil, errors.Join(err, p.Close())
 		}
@@ -91,7 +96,7 @@ func (p *Plan) asked() bool { return p.Profile.Profile.Effects.Exec == profiles.
 // by itself. A plan may add seccomp.Unix: see Plan.layers.
 func SeccompGroups(profile *profiles.Profile) []string {
 	groups := slices.Clone(profile.Seccomp.Groups)
-	if profile.Network.Loopback {
+	if profile.Network.Loopback || profile.Network.Mode == profiles.NetworkEgress {
 		groups = append(groups, string(seccomp.Loopback))
 	}
 	return groups
@@ -212,6 +217,34 @@ func (p *Plan) command(in *Ingredients) error {
 	return nil
 }
 
+// secrets are those of the profile and those that a person bound the skill to.
+func (p *Plan) secrets(in *Ingredients) error {
+	profile := &in.Profile.Profile
+	p.Reaches = profile.Network.Mode == profiles.NetworkEgress
+	if !p.Reaches {
+		if len(in.Bound) > 0 {
+			return fmt.Errorf("skill %s is bound to secrets, and under profile %s it could use none of them: use a profile with network.mode = %q, or 'clawsup skill unbind %[1]s'",
+				in.Skill.Name, profile.Name, profiles.NetworkEgress)
+		}
+		return nil
+	}
+	p.Spec.Network = runtime.NetworkEgress
+	p.Secrets = maps.Clone(profile.Secrets)
+	if p.Secrets == nil {
+		p.Secrets = map[string]string{}
+	}
+	maps.Copy(p.Secrets, in.Bound)
+	for _, variable := range slices.Sorted(maps.Keys(p.Secrets)) {
+		if err := profiles.CheckEnv(variable, ""); err != nil {
+			return fmt.Errorf("a variable that stands for a secret: %w", err)
+		}
+		if _, set := profile.Environment.Set[variable]; set {
+			return fmt.Errorf("profile %s sets the variable %s, which stands for the secret %s: take it out of environment.set", profile.Name, variable, p.Secrets[variable])
+		}
+	}
+	return nil
+}
+
 // environment is built from nothing: what the profile sets, what of the
 // caller's it passes, and for a skill its name and place.
 func (p *Plan) environment(in *Ingredients) error {
@@ -232,6 +265,16 @@ func (p *Plan) environment(in *Ingredients) error {
 			}
 		}
 	}
+	if p.Reaches {
+		trust, err := TrustEnvironment(in.Profile.Profile.Files.Rootfs, env)
+		if err != nil {
+			return err
+		}
+		maps.Copy(env, trust)
+	}
+	for variable := range p.Secrets {
+		delete(env, variable) // the caller's own is not the secret
+	}
 	if in.Skill != nil {
 		env["CLAWSUP_SKILL"] = in.Skill.Name
 		env["CLAWSUP_SKILL_DIR"] = rootfs.SkillDir
@@ -251,8 +294,8 @@ func (p *Plan) environment(in *Ingredients) error {
 // such tree, or where Landlock keeps those of outside apart.
 func (p *Plan) layers(in *Ingredients) error {
 	wish := layer.All
-	if p.Profile.Profile.Network.Loopback {
-		wish = wish.Without(layer.LandlockTCP, layer.LandlockUDP)
+	if p.Profile.Profile.Network.Loopback || p.Reaches {
+		wish = layer.LedNetwork(wish)
 	}
 	if !slices.ContainsFunc(p.Spec.Binds, func(b rootfs.Bind) bool { return b.Owner != nil }) {
 		wish = wish.Without(layer.RootIDMap)
@@ -306,6 +349,9 @@ func (p *Plan) digest() string {
 	}
 	if p.Overlay {
 		s.numbers("overlay", flag(p.Request.Keep), flag(p.Request.DryRun))
+	}
+	for _, variable := range slices.Sorted(maps.Keys(p.Secrets)) {
+		s.add("secret", variable, p.Secrets[variable])
 	}
 	s.numbers("wall-time", int64(p.Call.WallTime)) // the other limits are the profile's, and in its digest
 	s.numbers("layers", int64(p.Spec.Layers.Enforce), int64(p.Spec.Layers.ABI))

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/runtime/overlay"
+	"github.com/clawsup/clawsup/runtime/rootfs"
 	"github.com/clawsup/clawsup/runtime/seccomp"
 	"github.com/clawsup/clawsup/skills"
 	"github.com/clawsup/clawsup/supervisor/changes"
@@ -34,9 +36,12 @@ type Supervisor struct {
 	changes *changes.Store // see Changes
 	layers  *overlay.Maker // of changes
 	opening sync.Mutex     // of changes
-	bounds  atomic.Pointer[ChangesConfig]
-	boxes   *Boxes         // nil: none wait
-	ending  sync.WaitGroup // of boxes that are being removed
+	// Bound gives the secrets that a person bound variables of a skill to, by its
+	// name and digest. nil: there are none.
+	Bound  func(skill, digest string) (map[string]string, error)
+	bounds atomic.Pointer[ChangesConfig]
+	boxes  *Boxes         // nil: none wait
+	ending sync.WaitGroup // of boxes that are being removed
 }
 
 // Open makes the host ready and removes what killed processes left. The
@@ -205,6 +210,11 @@ func (s *Supervisor) PlanUnder(ctx context.Context, r Request, profile *profiles
 		if in.Manifest, err = s.inspect(ctx, in.Skill); err != nil {
 			return nil, fmt.Errorf("skill %s: %w", in.Skill.Name, err)
 		}
+		if s.Bound != nil {
+			if in.Bound, err = s.Bound(in.Skill.Name, in.Skill.Digest); err != nil {
+				return nil, fmt.Errorf("skill %s: %w", in.Skill.Name, err)
+			}
+		}
 	}
 	return MakePlan(in)
 }
@@ -234,7 +244,20 @@ type Running struct {
 
 	// For the change set, if the call has one: see changes.Start.
 	Call, Requester, Command string
+
+	Way Way // of a plan that reaches; nil: it can't be carried out
 }
+
+// Way is a call's way out of its box.
+type Way interface {
+	Binds() []rootfs.Bind        // what the box sees besides
+	Environment() []string       // NAME=value, besides
+	Open(*runtime.Sandbox) error // leads the box's network out, before its tool begins
+	Hold() *runtime.Hold         // stops the call's clock while people think
+}
+
+// errNoWay says what a plan that reaches takes.
+var errNoWay = errors.New("its profile has network.mode = \"egress\", and the way out is clawsupd's: start it, and leave --standalone out")
 
 // Ran is what came of a plan.
 type Ran struct {
@@ -250,6 +273,14 @@ func (s *Supervisor) Run(ctx context.Context, p *Plan, r Running) (ran Ran, err 
 	call, spec := p.Call, p.Spec
 	if spec.Filter, err = s.Filter(p.Groups); err != nil {
 		return fail(err)
+	}
+	if p.Reaches {
+		if r.Way == nil {
+			return fail(&runtime.Error{Step: runtime.StepSpec, Err: errNoWay})
+		}
+		spec.Binds = append(slices.Clip(spec.Binds), r.Way.Binds()...)
+		call.Env = append(slices.Clip(call.Env), r.Way.Environment()...)
+		call.Hold = r.Way.Hold()
 	}
 	var work *changes.Work
 	if p.Overlay {
@@ -282,6 +313,11 @@ func (s *Supervisor) Run(ctx context.Context, p *Plan, r Running) (ran Ran, err 
 	// The box holds the copy by now, whatever becomes of this process.
 	if err := p.Close(); err != nil {
 		return fail(&runtime.Error{Step: runtime.StepCleanup, Err: err})
+	}
+	if p.Reaches {
+		if err := r.Way.Open(box); err != nil {
+			return fail(err)
+		}
 	}
 	if r.Started != nil {
 		r.Started(box)

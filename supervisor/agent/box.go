@@ -105,6 +105,14 @@ func (p *plan) layers(c *supervisor.AgentConfig, profile *profiles.Profile, host
 	if profile.Network.Loopback {
 		wish = wish.Without(layer.LandlockTCP, layer.LandlockUDP)
 	}
+	if c.Network == supervisor.AgentNetworkEgress {
+		if profile.Network.Mode != profiles.NetworkEgress {
+			return fmt.Errorf("network = \"egress\" needs a profile that says what may be reached; %s has network.mode = %q", profile.Name, profile.Network.Mode)
+		}
+		wish = layer.LedNetwork(wish)
+		p.spec.Network = runtime.NetworkEgress
+		p.groups = append(p.groups, string(seccomp.Loopback))
+	}
 	if c.Network == supervisor.AgentNetworkHost {
 		wish = layer.HostNetwork(wish)
 		p.spec.Network = runtime.NetworkHost
