@@ -56,6 +56,9 @@ func (h *Host) Berth(ctx context.Context, spec Spec) (*Berth, error) {
 		{StepInit, s.greet},
 		{StepCgroup, s.limitCPU},
 	}
+	if spec.Network == NetworkEgress {
+		s.note(layer.Network, ledNetwork)
+	}
 	for _, st := range steps {
 		if err := st.do(ctx, &spec); err != nil {
 			var e *Error

@@ -31,6 +31,9 @@ func (c *Call) check() error {
 	if c.StdoutMax < 0 || c.StderrMax < 0 {
 		return errors.New("an output cap is negative")
 	}
+	if h := c.Hold; h != nil && (h.most < 0 || h.most > maxHold) {
+		return fmt.Errorf("a call can be held for %v at most, not for %v", maxHold, h.most)
+	}
 	if c.Socket != nil {
 		return errors.New("only a service may have a socket")
 	}
@@ -46,6 +49,9 @@ func (c *Call) checkService() error {
 		if b.value != 0 {
 			return fmt.Errorf("a service has no %s", b.name)
 		}
+	}
+	if c.Hold != nil {
+		return errors.New("a service has no wall_time that could be held")
 	}
 	return c.checkSocket()
 }
@@ -94,7 +100,7 @@ func (c *Call) checkSocket() error {
 
 // checkBox refuses a box for a call that can't be, or has no end.
 func (h *Host) checkBox(spec *Spec) error {
-	if spec.Network != NetworkNone {
+	if spec.Network == NetworkHost {
 		return errors.New("only a service can be in the host's network")
 	}
 	if spec.CPUTime <= 0 {
@@ -113,14 +119,22 @@ func (h *Host) checkBerth(spec *Spec) error {
 
 // check refuses a box that contradicts itself.
 func (h *Host) check(spec *Spec) error {
-	host, isolated := spec.Network == NetworkHost, spec.Layers.Enforce.Has(layer.Network)
-	if spec.Network != NetworkNone && !host {
+	on := spec.Layers.Enforce
+	fits := false
+	switch spec.Network {
+	case NetworkNone:
+		fits = on.Has(layer.Network)
+	case NetworkHost:
+		fits = !on.Has(layer.Network)
+	case NetworkEgress:
+		fits = on.Has(layer.Network) && !on.Has(layer.LandlockTCP) && !on.Has(layer.LandlockUDP)
+	default:
 		return fmt.Errorf("no network is number %d", spec.Network)
 	}
-	if host == isolated {
-		return errors.New("the plan of the layers is for another network than the box's: see layer.HostNetwork")
+	if !fits {
+		return errors.New("the plan of the layers is for another network than the box's: see layer.HostNetwork and layer.LedNetwork")
 	}
-	if spec.Layers.Enforce.Has(layer.Seccomp) && len(spec.Filter) == 0 {
+	if on.Has(layer.Seccomp) && len(spec.Filter) == 0 {
 		return errors.New("the plan enforces seccomp and the box has no filter")
 	}
 	for _, b := range []bound{{"file_size", spec.FileSize}, {"open_files", spec.OpenFiles}, {"stack", spec.Stack}} {

@@ -82,7 +82,7 @@ func (s *Berth) containerConfig(spec *Spec) (*configs.Config, error) {
 		{Type: configs.NEWIPC}, {Type: configs.NEWUTS},
 	}
 	var networks []*configs.Network
-	if spec.Network == NetworkNone {
+	if spec.Network != NetworkHost {
 		namespaces.Add(configs.NEWNET, "")
 		networks = []*configs.Network{{Type: "loopback"}}
 	}

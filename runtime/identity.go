@@ -2,7 +2,10 @@
 
 package runtime
 
-import "github.com/clawsup/clawsup/runtime/rootfs"
+import (
+	"github.com/clawsup/clawsup/runtime/netns/origin"
+	"github.com/clawsup/clawsup/runtime/rootfs"
+)
 
 // tool is who the tool is on the host.
 func (h *Host) tool(spec *Spec, s *slot) Identity {
@@ -22,8 +25,12 @@ func (h *Host) tree(spec *Spec, s *slot) *rootfs.Tree {
 
 // treeOf is the same without anybody's identity.
 func treeOf(spec *Spec) *rootfs.Tree {
-	return &rootfs.Tree{
+	t := &rootfs.Tree{
 		Rootfs: spec.Rootfs, Read: spec.Read, Binds: spec.Binds, Tmpfs: spec.Tmpfs,
 		Hostname: Hostname, HostNetwork: spec.Network == NetworkHost,
 	}
+	if spec.Network == NetworkEgress {
+		t.Resolver = origin.Resolver
+	}
+	return t
 }

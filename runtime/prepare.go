@@ -81,6 +81,9 @@ func (t *Template) Prepare(ctx context.Context, spec Spec) (*Sandbox, error) {
 		return nil, failed(StepSpec, errors.New("the template is for other boxes"))
 	}
 	s := &Sandbox{host: t.host, key: spec.key(t.key, own), plan: spec.Layers, spec: &spec}
+	if spec.Network == NetworkEgress {
+		s.note(layer.Network, ledNetwork)
+	}
 	for _, st := range []struct {
 		step Step
 		do   func() error

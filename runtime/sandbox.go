@@ -125,7 +125,7 @@ const hostGrace = 200 * time.Millisecond
 // message is the call in the box's terms.
 func (c *Call) message(watch bool) (wire.Message, error) {
 	m := wire.BoxCall{
-		Watch: watch, WallTime: c.WallTime + hostGrace, StdoutMax: c.StdoutMax, StderrMax: c.StderrMax,
+		Watch: watch, WallTime: c.WallTime + c.Hold.longest() + hostGrace, StdoutMax: c.StdoutMax, StderrMax: c.StderrMax,
 		Dir: c.Dir, Argv: c.Argv, Env: c.Env, Requires: c.Requires, RequiresAny: c.RequiresAny,
 	}
 	return m.Encode()
@@ -178,7 +178,9 @@ func (e *ending) cause() (*Status, string) {
 
 // guard ends the call when one of its bounds is reached or caller is done.
 func (s *Sandbox) guard(watch, caller context.Context, call Call, begin time.Time, before time.Duration, events <-chan cgroup.Event, end *ending) {
-	wall := time.NewTimer(time.Until(begin.Add(call.WallTime)))
+	clock := newClock(&call, begin)
+	_, look := clock.rest(time.Now())
+	wall := time.NewTimer(look)
 	defer wall.Stop()
 	// The box can't use CPU time faster than its share, so the earliest
 	// moment at which the rest could be gone is when to look again.
@@ -192,8 +194,15 @@ func (s *Sandbox) guard(watch, caller context.Context, call Call, begin time.Tim
 			end.now(Stopped, "stopped")
 			return
 		case <-wall.C:
-			end.now(TimedOut, wallTime(call))
-			return
+			rest, look := clock.rest(time.Now())
+			if rest <= 0 {
+				end.now(TimedOut, wallTime(call))
+				return
+			}
+			wall.Reset(look)
+		case <-call.Hold.changes():
+			_, look := clock.rest(time.Now())
+			wall.Reset(look)
 		case <-cpu.C:
 			used, err := s.leaf.CPUUsage()
 			if err != nil {
@@ -223,7 +232,12 @@ func (s *Sandbox) guard(watch, caller context.Context, call Call, begin time.Tim
 	}
 }
 
-func wallTime(c Call) string { return fmt.Sprintf("wall_time of %v is over", c.WallTime) }
+func wallTime(c Call) string {
+	if held, _ := c.Hold.at(time.Now()); held > 0 {
+		return fmt.Sprintf("wall_time of %v is over, without the %v for which the call was held", c.WallTime, held.Round(time.Millisecond))
+	}
+	return fmt.Sprintf("wall_time of %v is over", c.WallTime)
+}
 
 // earliest is the least wall time in which the box can use rest of CPU time.
 func (s *Sandbox) earliest(rest time.Duration) time.Duration {

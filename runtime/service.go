@@ -17,7 +17,6 @@ import (
 
 	"github.com/clawsup/clawsup/runtime/cgroup"
 	"github.com/clawsup/clawsup/runtime/layer"
-	"github.com/clawsup/clawsup/runtime/rootfs"
 	"github.com/clawsup/clawsup/runtime/wire"
 )
 
@@ -389,12 +388,7 @@ func (v *Service) InNetwork(f func() error) error {
 		if v.netns == nil {
 			return errors.New("the descriptor of the box's network was lost")
 		}
-		return rootfs.OnOwnThread(func() error {
-			if err := control(v.netns, func(fd int) error { return unix.Setns(fd, unix.CLONE_NEWNET) }); err != nil {
-				return fmt.Errorf("enter the box's network: %w", err)
-			}
-			return f()
-		})
+		return inNetwork(v.netns, f)
 	})
 }
 

@@ -82,8 +82,9 @@ type Identity struct{ UID, GID int }
 type Network int
 
 const (
-	NetworkNone Network = iota // one of its own, with nothing but loopback
-	NetworkHost                // the host's: nothing here keeps the tool from any network; see layer.HostNetwork
+	NetworkNone   Network = iota // one of its own, with nothing but loopback
+	NetworkHost                  // the host's: nothing here keeps the tool from any network; see layer.HostNetwork
+	NetworkEgress                // one of its own, for package netns to lead, whose resolver the box has; see layer.LedNetwork
 )
 
 // Group is what the cgroup limits. Which of it is enforced is the plan's.
@@ -95,8 +96,8 @@ type Group struct {
 	DiskWrite int64   // bytes per second
 }
 
-// Call is what a sandbox is given. A service has no WallTime, StdoutMax and
-// StderrMax.
+// Call is what a sandbox is given. A service has no WallTime, Hold,
+// StdoutMax and StderrMax.
 type Call struct {
 	Argv        []string // Argv[0] without a slash is looked up in PATH of Env, in the box
 	Env         []string // NAME=value, the whole environment
@@ -105,6 +106,7 @@ type Call struct {
 	RequiresAny []string // programs of which one must be
 
 	WallTime time.Duration // from the handing over to the end
+	Hold     *Hold         // time that does not count as WallTime; nil: all does
 
 	StdoutMax, StderrMax int64 // bytes
 

@@ -487,6 +487,7 @@ func TestKeys(t *testing.T) {
 		"pids":           {func(s *Spec) { s.Group.Pids++ }, true},
 		"stamp":          {func(s *Spec) { s.Stamp = "x" }, true},
 		"network":        {func(s *Spec) { s.Network = NetworkHost }, true},
+		"egress":         {func(s *Spec) { s.Network = NetworkEgress }, true},
 		"skill":          {func(s *Spec) { s.Binds[0].Source = "/srv/other" }, true},
 		"place":          {func(s *Spec) { s.Binds[1].Target = "/other" }, true},
 		"writable":       {func(s *Spec) { s.Binds[1].Writable = false }, true},

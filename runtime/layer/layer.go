@@ -152,6 +152,10 @@ const All = Set(1)<<Count - 1
 // would be an untruth there is left out, and Lower doesn't count on it.
 func HostNetwork(wish Set) Set { return wish.Without(Network, LandlockTCP, LandlockUDP) }
 
+// LedNetwork is a wish for a box whose own network leads somewhere: ports can't
+// tell where to, so they are not Landlock's.
+func LedNetwork(wish Set) Set { return wish.Without(LandlockTCP, LandlockUDP) }
+
 // Has tells whether l is in the set.
 func (s Set) Has(l Layer) bool { return s&(1<<l) != 0 }
 

@@ -60,10 +60,16 @@ func (t *Tree) generated() (map[string]string, error) {
 		"/etc/protocols":     "ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\n",
 		"/etc/shells":        "/bin/sh\n/bin/bash\n",
 	}
-	if !t.HostNetwork {
+	if t.Resolver.IsValid() {
+		files["/etc/resolv.conf"] = fmt.Sprintf("nameserver %v\n%s", t.Resolver, resolverOptions)
+	}
+	if !t.HostNetwork && !t.Resolver.IsValid() {
 		return files, nil
 	}
 	files["/etc/nsswitch.conf"] = strings.Replace(files["/etc/nsswitch.conf"], "hosts: files", "hosts: files dns", 1)
+	if !t.HostNetwork {
+		return files, nil
+	}
 	for _, file := range []string{"/etc/hosts", "/etc/resolv.conf"} {
 		content, err := os.ReadFile(file) // a link, most often, into a directory that no box shows
 		if errors.Is(err, os.ErrNotExist) {
@@ -76,6 +82,11 @@ func (t *Tree) generated() (map[string]string, error) {
 	}
 	return files, nil
 }
+
+// resolverOptions are those of resolv.conf(5) for a resolver on the same
+// machine: it knows no IPv6, which needn't be asked for then, and while it is
+// silent, since it is being started, it is worth asking again soon.
+const resolverOptions = "options no-aaaa timeout:2 attempts:4\n"
 
 // services holds the names that getservbyname(3) is asked for most.
 const services = "ftp 21/tcp\nssh 22/tcp\nsmtp 25/tcp\ndomain 53/tcp\ndomain 53/udp\nhttp 80/tcp\nhttps 443/tcp\n"

@@ -24,6 +24,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path"
 	"path/filepath"
@@ -65,6 +66,8 @@ type Tree struct {
 	// HostNetwork shows the host's resolver, for a box that stays in the
 	// host's network.
 	HostNetwork bool
+	// Resolver answers DNS; zero: nobody does, or who HostNetwork shows.
+	Resolver netip.Addr
 	// InitUID and InitGID are, on the host, uid and gid 0 of the box;
 	// ToolUID and ToolGID those that the tool runs with.
 	InitUID, InitGID, ToolUID, ToolGID int
