@@ -53,7 +53,7 @@ func newView(bindings map[string]*packet.Binding) *view {
 		for i, b := range v.holders {
 			needles[i] = []byte(b.Placeholder)
 		}
-		return newAutomaton(needles, anyCase)
+		return newAutomaton(needles, true)
 	})
 	return v
 }
