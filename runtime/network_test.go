@@ -133,6 +133,9 @@ func TestEgress(t *testing.T) {
 	if got := o.Layers[layer.Network]; got.State != layer.Enforced || got.Detail != ledNetwork {
 		t.Errorf("%+v", got)
 	}
+	if err := box.init.await(t.Context()); err != nil { // it has said its last word, and ends
+		t.Fatal(err)
+	}
 	if err := box.InNetwork(func() error { t.Error("it ran outside"); return nil }); !errors.Is(err, unix.ESRCH) {
 		t.Errorf("in the network of a box that has ended: %v", err)
 	}
