@@ -18,22 +18,27 @@ import (
 
 // decision is a yes that has not ended.
 type decision struct {
+	talk     *talk
+	id       int // of the question, the helper's
+	box      *Box
 	query    packet.Query
 	verdict  packet.Verdict // with its number, without values
-	connects int
+	connects int            // Box.mu
 }
 
 func (b *Box) number() int { return int(b.egress.decisions.Add(1)) }
 
-// keep notes a yes, and gives its number, unless the box is shut.
-func (b *Box) keep(q packet.Query, v packet.Verdict) (number int, kept bool) {
+// keep notes a yes, and gives its number, unless the box is shut. t.mu is held.
+func (t *talk) keep(b *Box, id int, q packet.Query, v packet.Verdict) (number int, kept bool) {
 	v.Decision, v.Values = b.number(), nil
+	d := &decision{talk: t, id: id, box: b, query: q, verdict: v}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.shut {
 		return 0, false
 	}
-	b.decisions[v.Decision] = &decision{query: q, verdict: v}
+	b.decisions[v.Decision] = d
+	t.allowed[id] = d
 	return v.Decision, true
 }
 
@@ -56,10 +61,18 @@ func (b *Box) shed() {
 // take takes a decision out; nil if there is none of that number.
 func (b *Box) take(number int) *decision {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	d := b.decisions[number]
 	delete(b.decisions, number)
-	b.settle()
+	b.mu.Unlock()
+	if d == nil {
+		return nil
+	}
+	t := d.talk
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.allowed[d.id] == d {
+		delete(t.allowed, d.id)
+	}
 	return d
 }
 
@@ -98,6 +111,9 @@ func (b *Box) forget(why string) {
 
 func (b *Box) tellEnded(d *decision, t packet.Traffic) {
 	b.egress.judge.Ended(b, d.query, d.verdict, t)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.settle()
 }
 
 // ended is what the helper says became of a decision. It may have been dropped

@@ -169,10 +169,11 @@ type talk struct {
 
 	mu        sync.Mutex
 	questions map[int]*question // mu; without an answer, by the helper's id; nil once the run has ended
+	allowed   map[int]*decision // mu; that have not ended, by the id of their question
 }
 
 func newTalk(e *Egress, run *relay.Run) *talk {
-	t := &talk{egress: e, run: run, pace: newPace(), sockets: make(chan struct{}, packet.MaxLookups), questions: map[int]*question{}}
+	t := &talk{egress: e, run: run, pace: newPace(), sockets: make(chan struct{}, packet.MaxLookups), questions: map[int]*question{}, allowed: map[int]*decision{}}
 	t.context, t.cancel = context.WithCancel(context.Background())
 	return t
 }

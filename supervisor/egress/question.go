@@ -90,15 +90,21 @@ func (t *talk) put(b *Box, id int, ask func(context.Context) packet.Verdict, set
 	return nil
 }
 
-// leave ends a question that nobody waits for any more. It may have been
-// answered already.
+// errLeft is why a decision ended.
+const errLeft = "who asked had left"
+
+// leave ends a question that nobody waits for any more, or what was allowed of it
+// in that moment.
 func (t *talk) leave(id int) {
 	t.mu.Lock()
-	q := t.questions[id]
+	q, d := t.questions[id], t.allowed[id]
 	delete(t.questions, id)
 	t.mu.Unlock()
 	if q != nil {
 		q.cancel()
+	}
+	if d != nil {
+		d.box.inform(func() { d.box.drop(d.verdict.Decision, errLeft) })
 	}
 }
 
@@ -118,7 +124,7 @@ func (t *talk) ask(b *Box, w packet.Word) error {
 			if !v.Allow {
 				return denial(v), true
 			}
-			number, kept := b.keep(q, v)
+			number, kept := t.keep(b, w.ID, q, v)
 			return packet.Verdict{
 				Allow: true, Ticket: v.Ticket, Decision: number,
 				Networks: v.Networks, Addresses: v.Addresses, Values: values(v.Values, q.Uses),
@@ -127,7 +133,7 @@ func (t *talk) ask(b *Box, w packet.Word) error {
 		func(v packet.Verdict) {
 			if v.Allow {
 				v.Decision, v.Values = b.number(), nil
-				t.egress.judge.Ended(b, q, v, packet.Traffic{Error: "who asked had left"})
+				t.egress.judge.Ended(b, q, v, packet.Traffic{Error: errLeft})
 			}
 		})
 }

@@ -21,6 +21,40 @@ const program = "/egress"
 // logMax bounds what the helper writes, in bytes of each of two files.
 const logMax = 16 << 10
 
+// roots is where the certificates that it trusts stand in its box.
+const roots = "/roots.pem"
+
+// bundles are where distributions have those of the host: Debian, Fedora, openSUSE, Alpine.
+var bundles = []string{
+	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+	"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+}
+
+// binds are the files that the helper has: itself, and the certificates that it
+// trusts, where there are any. Without them it verifies no server.
+func (h *Helper) binds() []rootfs.Bind {
+	binds := []rootfs.Bind{{Source: h.options.Supervisor.Config.Egress, Target: program}}
+	from := h.options.Roots
+	if len(from) == 0 {
+		from = bundles
+	}
+	for _, name := range from {
+		if file, err := filepath.EvalSymlinks(name); err == nil {
+			return append(binds, rootfs.Bind{Source: file, Target: roots})
+		}
+	}
+	return binds
+}
+
+// What the helper may have. Of open files a connection takes two and, while
+// bytes are on their way, two for each direction.
+const (
+	boxMemory = 1 << 30 // bytes
+	boxPids   = 256
+	boxCPU    = 2
+	boxFiles  = 32 << 10 // or what this process may have, if that is less
+)
+
 // start starts the helper in its box, with its end of the socket.
 func (h *Helper) start(ctx context.Context, socket *os.File) (*runtime.Service, error) {
 	s := h.options.Supervisor
@@ -32,6 +66,11 @@ func (h *Helper) start(ctx context.Context, socket *os.File) (*runtime.Service, 
 	if err != nil {
 		return nil, err
 	}
+	filter = refusing(filter, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN)
+	var open unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &open); err != nil {
+		return nil, err
+	}
 	var files [2]*os.File
 	for i, name := range logNames {
 		if files[i], err = os.OpenFile(filepath.Join(h.options.Dir, name), os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600); err != nil {
@@ -41,9 +80,9 @@ func (h *Helper) start(ctx context.Context, socket *os.File) (*runtime.Service, 
 	}
 	berth, err := s.Host().Berth(ctx, runtime.Spec{
 		Layers: layers, Rootfs: s.EmptyRoot(), ProcPids: true,
-		Binds:  []rootfs.Bind{{Source: s.Config.Egress, Target: program}},
-		Group:  runtime.Group{Memory: 192 << 20, Pids: 64, CPU: 1, DiskRead: 64 << 20, DiskWrite: 1 << 20},
-		Filter: filter, FileSize: 4 << 10, OpenFiles: 8192, Stack: 1 << 20,
+		Binds:  h.binds(),
+		Group:  runtime.Group{Memory: boxMemory, Pids: boxPids, CPU: boxCPU, DiskRead: 64 << 20, DiskWrite: 1 << 20},
+		Filter: filter, FileSize: 4 << 10, OpenFiles: int64(min(boxFiles, open.Max)), Stack: 1 << 20,
 	})
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@
 //	                    Word{Ask, id, box, Query}       may this leave? The answer may take a person
 //	                    Word{CaptureToken, id, box, Captured}
 //	clawsupd → helper   Order{Answer, id, Verdict}
-//	helper → clawsupd   Word{Leave, id}                 who asked has gone; the answer may be on its way, if it allows it has to be Ended
+//	helper → clawsupd   Word{Leave, id}                 who asked has gone: no answer follows, and what one allowed already has ended
 //	                    Word{Connect, id, box, decision, address}
 //	                    Word{Lookup, id, server, tcp}   a socket to a resolver of the host
 //	clawsupd → helper   Order{Peer, id} + socket, or Order{Refuse, id, detail}
