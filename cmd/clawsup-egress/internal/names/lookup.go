@@ -34,11 +34,11 @@ const (
 	maxChain    = 12               // aliases, one behind the other
 )
 
-// patience is how long one resolver is waited for, by round: each of them is asked
-// once in each. waitOther is how long who has addresses of one family waits for the
-// other's.
+// patience is how long one resolver is waited for, by round: each of them is
+// asked once in each.
 var patience = []time.Duration{2 * time.Second, 4 * time.Second}
 
+// waitOther is how long who has addresses of one family waits for the other's.
 const waitOther = 250 * time.Millisecond
 
 // Errors of a lookup.
@@ -48,8 +48,9 @@ var (
 )
 
 // Lookup asks the host's resolvers for the addresses of a name, spelled as
-// package guard's Name gives it. It is for names that somebody allowed: the name leaves the
-// host. IPv4 comes first. The error is one of the above, or the context's.
+// package guard's Name gives it. It is for names that somebody allowed: the name
+// leaves the host. IPv4 comes first. The error is one of the above, the
+// context's, or about the spelling. dial has to return when its context ends.
 func Lookup(ctx context.Context, dial Dial, servers int, name string) ([]netip.Addr, error) {
 	f, err := lookup(ctx, dial, servers, name)
 	return f.addresses, err
@@ -142,8 +143,8 @@ func ask(ctx context.Context, dial Dial, servers int, name string, kind uint16) 
 	return found{}, fmt.Errorf("%w for %s: %w", ErrNoResolver, name, why)
 }
 
-// errTruncated is an answer that needs TCP: it was cut, or the resolver does not keep
-// the case of letters, which over UDP tells its answers from others'.
+// errTruncated is an answer that needs TCP: it was cut, or the resolver does not
+// keep the case of letters, which over UDP tells its answers from others'.
 var errTruncated = errors.New("the answer is cut")
 
 // try asks one resolver.

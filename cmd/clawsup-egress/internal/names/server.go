@@ -21,8 +21,9 @@ import (
 )
 
 const (
-	// ttl is what clients may keep an answer for, in seconds. The address would stay
-	// right for ever, but a no has to reach a program that resolves again, and so does a yes.
+	// ttl is what clients may keep an answer for, in seconds. The address stays
+	// right for as long as the box lives, but what policy says of its name may
+	// change, and the table is gone when the helper starts anew.
 	ttl = 30
 	// maxQuery bounds a query in bytes: a name, a question and EDNS options with padding.
 	maxQuery = 1232
@@ -39,21 +40,22 @@ type Server struct {
 	// Ask asks clawsupd whether policy could allow a name. It returns when the
 	// context ends.
 	Ask func(ctx context.Context, host string) (packet.Verdict, error)
-	// Refused is told what was refused without asking, in bounded number. What Ask
-	// denied is not told: clawsupd knows.
+	// Refused is told what was refused without asking, maxWrong and two at most.
+	// What Ask denied is not told: clawsupd knows.
 	Refused func(packet.Refusal)
 
 	busy, full sync.Once // of telling
 
 	mu   sync.Mutex
-	kept map[string]*kept // mu; by name, or by the text that is none
+	kept map[string]*kept // mu; by name, or by a digest of the text that is none
+	told int              // mu; of what is no name
 	asks int              // mu; that are being asked
 	pace pace             // mu
 }
 
-// ServeUDP answers on a socket, from the socket itself, until the context ends or the
-// socket fails. The socket stays open. Queries beyond maxAtOnce wait in the
-// kernel's queue.
+// ServeUDP answers on a socket, from the socket itself, until the context ends
+// or the socket fails. The socket stays open. Queries beyond maxAtOnce wait in
+// the kernel's queue.
 func (s *Server) ServeUDP(ctx context.Context, conn net.PacketConn) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -88,10 +90,10 @@ func (s *Server) ServeUDP(ctx context.Context, conn net.PacketConn) error {
 	}
 }
 
-// ServeTCP answers on a connection, one query after the other (RFC 7766), and closes
-// it in the end: when the client does, when the context ends, or when the client
-// is silent for tcpLimit, or says what can't be a query. How many connections there
-// may be is the caller's to bound.
+// ServeTCP answers on a connection, one query after the other (RFC 7766), and
+// closes it in the end: when the client does, when the context ends, or when the
+// client is silent for tcpLimit, or says what can't be a query. How many
+// connections there may be is the caller's to bound.
 func (s *Server) ServeTCP(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
@@ -187,8 +189,12 @@ func bare(query []byte, rcode int) []byte {
 	return answer
 }
 
-// closed are the ends of names that nobody is asked for (RFC 6761, RFC 7686).
-var closed = []string{".arpa", ".invalid", ".onion"}
+// closed reports whether nobody is asked for a name (RFC 3172, RFC 6761, RFC
+// 7686). What is below home.arpa is a network's own (RFC 8375).
+func closed(name string) bool {
+	return strings.HasSuffix(name, ".arpa") && !strings.HasSuffix(name, ".home.arpa") ||
+		strings.HasSuffix(name, ".invalid") || strings.HasSuffix(name, ".onion")
+}
 
 // resolve answers a question.
 func (s *Server) resolve(ctx context.Context, q dns.Question) (rcode int, answer []dns.RR) {
@@ -219,7 +225,7 @@ func (s *Server) resolve(ctx context.Context, q dns.Question) (rcode int, answer
 			answer = []dns.RR{&dns.AAAA{Hdr: header, AAAA: net.IPv6loopback}}
 		}
 		return dns.RcodeSuccess, answer
-	case slices.ContainsFunc(closed, func(end string) bool { return strings.HasSuffix(name, end) }):
+	case closed(name):
 		target, ok := s.reverse(name)
 		if !ok {
 			return dns.RcodeNameError, nil

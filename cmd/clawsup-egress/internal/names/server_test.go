@@ -130,6 +130,8 @@ func TestAnswers(t *testing.T) {
 		{"1.ip6.arpa", dns.TypePTR, dns.RcodeNameError, "", false},
 		{"ipv4only.arpa", dns.TypeAAAA, dns.RcodeNameError, "", false},
 		{"_dns.resolver.arpa", dns.TypeSVCB, dns.RcodeNameError, "", false},
+		{"nas.home.arpa", dns.TypeA, dns.RcodeNameError, "", true},
+		{"x.invalid", dns.TypeA, dns.RcodeNameError, "", false},
 		{"x.onion", dns.TypeA, dns.RcodeNameError, "", false},
 		{".", dns.TypeNS, dns.RcodeSuccess, "", false},
 
@@ -331,6 +333,16 @@ func TestWhatIsNoNameIsToldOnceAndShort(t *testing.T) {
 		if r.Kind != packet.RefusedName || r.Detail == "" || len(r.Detail) > packet.MaxDetail || strings.ContainsFunc(r.Detail, func(c rune) bool { return c < ' ' || c > '~' }) {
 			t.Errorf("told %+v", r)
 		}
+	}
+}
+
+func TestWhatIsNoNameIsNotToldForEver(t *testing.T) {
+	b := newBox()
+	for i := range newBurst * 2 {
+		b.exchange(t, query(fmt.Sprintf("127.0.0.%d", i), dns.TypeA))
+	}
+	if len(b.refusals) != maxWrong+1 { // and that they are too many
+		t.Errorf("told %d", len(b.refusals))
 	}
 }
 

@@ -24,24 +24,29 @@ const (
 	slots     = 1<<17 - firstSlot
 )
 
-// MaxNames bounds a Table.
-const MaxNames = 4096
+// MaxNames bounds a Table; MaxNameBytes all its names together: one helper keeps
+// those of every box.
+const (
+	MaxNames     = 4096
+	MaxNameBytes = 64 * MaxNames
+)
 
-// ErrFull reports a Table that has MaxNames names.
+// ErrFull reports a Table that has MaxNames or MaxNameBytes.
 var ErrFull = errors.New("the box has asked for more names than it may have")
 
 // Table binds names to addresses of Range, both ways, for one box. What is
 // bound stays so. It may be used by several goroutines.
 //
-// Addresses are given out one behind the other from a random one. After a restart of
-// the helper, an address that a program has kept rarely leads to another name
-// than before; mostly it leads to none.
+// Addresses are given out one behind the other from a random one. After a
+// restart of the helper, an address that a program has kept leads to no name
+// mostly, and rarely to another than before.
 type Table struct {
 	first uint32 // slot of the first name
 
 	mu    sync.RWMutex
 	names []string       // mu; by order
 	order map[string]int // mu; by name
+	bytes int            // mu; of all names
 }
 
 // NewTable makes an empty one.
@@ -64,9 +69,10 @@ func (t *Table) Address(name string) (netip.Addr, error) {
 	defer t.mu.Unlock()
 	i, ok = t.order[name]
 	if !ok {
-		if len(t.names) >= MaxNames {
+		if len(t.names) >= MaxNames || t.bytes+len(name) > MaxNameBytes {
 			return netip.Addr{}, ErrFull
 		}
+		t.bytes += len(name)
 		i = len(t.names)
 		t.names = append(t.names, name)
 		t.order[name] = i

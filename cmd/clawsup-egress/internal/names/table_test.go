@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -41,6 +42,23 @@ func TestTableBindsForGood(t *testing.T) {
 				t.Fatalf("%s is of %q, want %q", a, got, name)
 			}
 		}
+	}
+}
+
+func TestTableIsBoundedInBytes(t *testing.T) {
+	table := NewTable()
+	long := strings.Repeat("a", 60) + "." + strings.Repeat("b", 60) + "." + strings.Repeat("c", 60) + "." + strings.Repeat("d", 60)
+	n := 0
+	for ; n <= MaxNames; n++ {
+		if _, err := table.Address(fmt.Sprintf("%s.h%d", long, n)); err != nil {
+			if !errors.Is(err, ErrFull) {
+				t.Error(err)
+			}
+			break
+		}
+	}
+	if n*len(long) > MaxNameBytes || n < MaxNameBytes/253 {
+		t.Errorf("%d long names", n)
 	}
 }
 
@@ -102,7 +120,7 @@ func TestTableFromManySides(t *testing.T) {
 }
 
 func BenchmarkFullTable(b *testing.B) {
-	name := func(i int) string { return fmt.Sprintf("%060d.%060d.%060d.%060d.example", i, i, i, i) } // 252 bytes
+	name := func(i int) string { return fmt.Sprintf("%056d.example", i) } // 64 bytes
 	var before, after runtime.MemStats
 	var table *Table
 	for b.Loop() {
@@ -110,7 +128,9 @@ func BenchmarkFullTable(b *testing.B) {
 		runtime.ReadMemStats(&before)
 		table = NewTable()
 		for i := range MaxNames {
-			_, _ = table.Address(name(i))
+			if _, err := table.Address(name(i)); err != nil {
+				b.Fatal(err)
+			}
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

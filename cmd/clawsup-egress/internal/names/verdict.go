@@ -4,6 +4,7 @@ package names
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -15,7 +16,8 @@ const (
 	keepYes   = 10 * time.Second // rules and grants change, and a program looks up again
 	keepNo    = 5 * time.Second
 	keepWrong = time.Minute // what is no name will not become one
-	maxKept   = 1024        // verdicts
+	maxKept   = 512         // verdicts
+	maxWrong  = 64          // that are told, of what is no name; who goes on is no program that erred
 	maxAsks   = 32          // at one time
 	askLimit  = 5 * time.Second
 
@@ -43,12 +45,12 @@ func (k *kept) settled() bool {
 	}
 }
 
-// Verdict asks clawsupd about a name, spelled as package guard's Name gives
-// it, or repeats what it said a moment ago. Several who ask for one name at a time
+// Verdict asks clawsupd about a name, spelled as package guard's Name gives it,
+// or repeats what it said a moment ago. Several who ask for one name at a time
 // ask once. The error is ErrBusy, the context's, or Ask's.
 //
-// It is for names that come in otherwise than by DNS as well, such as in CONNECT: the
-// bounds are the same.
+// It is also for names that come in otherwise than by DNS, such as in CONNECT:
+// the bounds are the same.
 func (s *Server) Verdict(ctx context.Context, name string) (packet.Verdict, error) {
 	k, mine, err := s.enter(name, time.Now())
 	if err != nil {
@@ -127,12 +129,12 @@ func (s *Server) keep(name string, k *kept, now time.Time) {
 	s.kept[name] = k
 }
 
-// wrong notes that the box asked for what is no name, and tells it once in a
-// while. The error is ErrBusy.
+// wrong notes that the box asked for what is no name. The error is ErrBusy.
 func (s *Server) wrong(text string, why error, now time.Time) error {
+	sum := sha256.Sum256([]byte(text))
+	key := "." + string(sum[:]) // no name begins like that
 	s.mu.Lock()
-	k, ok := s.kept[text]
-	if ok && now.Before(k.until) {
+	if k, ok := s.kept[key]; ok && now.Before(k.until) {
 		s.mu.Unlock()
 		return nil
 	}
@@ -141,11 +143,15 @@ func (s *Server) wrong(text string, why error, now time.Time) error {
 		s.busy.Do(func() { s.refuse("", ErrBusy.Error()) })
 		return ErrBusy
 	}
-	k = &kept{done: make(chan struct{}), until: now.Add(keepWrong)}
+	k := &kept{done: make(chan struct{}), until: now.Add(keepWrong)}
 	close(k.done)
-	s.keep(text, k, now)
+	s.keep(key, k, now)
+	s.told++
+	tell := s.told <= maxWrong
 	s.mu.Unlock()
-	s.refuse("", why.Error())
+	if tell {
+		s.refuse("", why.Error())
+	}
 	return nil
 }
 
