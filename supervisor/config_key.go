@@ -131,7 +131,7 @@ var configKeys = []key[Config]{
 			return err
 		},
 	},
-	row("network.roots", "certificates that servers are verified against", pathname, func(c *Config) *string { return &c.Network.Roots }),
+	row("network.roots", "certificates that servers are verified against; empty: the host's", optional(pathname), func(c *Config) *string { return &c.Network.Roots }),
 	row("network.hold", "how long one call may be held for people, in all", span(time.Second, aYear), func(c *Config) *profiles.Duration { return &c.Network.Hold }),
 }
 
@@ -286,6 +286,7 @@ func bracketed[T any](list []T) string {
 var frozen = []string{
 	"state_dir", "run_dir", "cgroup_parent", "uid_base", "slots", "init", "inspect", "egress",
 	"audit.dir", "audit.anchor", "audit.key", // the log is open
+	"network.roots", // clawsup-egress has them
 }
 
 // Frozen gives the keys in which next differs from c although they can't change

@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"os"
 	"path/filepath"
 	"time"
 
@@ -109,8 +110,28 @@ func (c *PoolConfig) Bounds() pool.Config {
 type NetworkConfig struct {
 	Resolvers []string          // "ADDRESS:PORT"; empty: those of /etc/resolv.conf
 	Hosts     map[string]string // names with their addresses, for which no resolver is asked
-	Roots     string            // the certificates that servers are verified against
+	Roots     string            // file of the certificates that servers are verified against; see Bundle
 	Hold      profiles.Duration // how long one call may be held for people in all
+}
+
+// bundles are where distributions have their certificates: Debian, Fedora,
+// openSUSE, Alpine.
+var bundles = []string{
+	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+	"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+}
+
+// Bundle is Roots, or the first of the distributions' files that is there.
+func (c *NetworkConfig) Bundle() string {
+	if c.Roots != "" {
+		return c.Roots
+	}
+	for _, file := range bundles {
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	return bundles[0]
 }
 
 // AuditKey is the key that receipts are signed with where no other is named. A
@@ -152,7 +173,7 @@ func defaultPool() PoolConfig {
 }
 
 func defaultNetwork() NetworkConfig {
-	return NetworkConfig{Roots: "/etc/ssl/certs/ca-certificates.crt", Hold: profiles.Duration(time.Hour)}
+	return NetworkConfig{Hold: profiles.Duration(time.Hour)}
 }
 
 func defaultChanges() ChangesConfig {

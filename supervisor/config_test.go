@@ -347,7 +347,7 @@ func TestConfigJudgement(t *testing.T) {
 		{agentWith("publish = [\"127.0.0.1:80\"]", "loopback = [\"127.0.0.1:80\"]"), ":8", "name the same port"},
 		{agentWith("publish = [\"127.0.0.1:80\"]") + strings.TrimSuffix(other, "\n") + "\npublish = [\"127.0.0.1:80\"]", ":14", "is published by a too"},
 		{agentWith("network = \"host\"", "publish = [\"127.0.0.1:80\"]"), ":8", "nothing to publish"},
-		{agentWith("network = \"bridge\""), ":7", `write "none" or "host"`},
+		{agentWith("network = \"bridge\""), ":7", `write "none" or "egress" or "host"`},
 		{agentWith("ready.http = \"https://127.0.0.1:1/\""), ":7", "not a URL of the loopback"},
 		{agentWith("ready.http = \"http://127.0.0.1:1/a b\""), ":7", "not a URL of the loopback"},
 		{agentWith("ready.http = \"http://127.0.0.1:1/\"", "ready.tcp = \"127.0.0.1:1\""), ":8", "one of them is enough"},

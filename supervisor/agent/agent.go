@@ -86,11 +86,11 @@ type Agent struct {
 
 // Way is an agent's way out of its box.
 type Way interface {
-	Binds() []rootfs.Bind                   // what its box sees besides
-	Environment() []string                  // NAME=value
-	Open(in func(func() error) error) error // in runs a function in the box's network
-	Close() error                           // the box is gone
-	Leave() error                           // the box stays, and this process ends
+	Binds() []rootfs.Bind                        // what its box sees besides
+	Environment(have []string) ([]string, error) // NAME=value, besides those that there are
+	Open(in func(func() error) error) error      // in runs a function in the box's network
+	Close() error                                // the box is gone
+	Leave() error                                // the box stays, and this process ends
 }
 
 // run is one run of the program.

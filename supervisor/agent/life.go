@@ -111,13 +111,17 @@ func (a *Agent) bring(ctx context.Context) (r *run, err error) {
 		return nil, err
 	}
 	if way != nil {
-		p.spec.Binds = append(p.spec.Binds, way.Binds()...)
-		p.call.Env = append(p.call.Env, way.Environment()...)
 		defer func() {
 			if r == nil {
 				err = errors.Join(err, way.Close())
 			}
 		}()
+		p.spec.Binds = append(p.spec.Binds, way.Binds()...)
+		env, err := way.Environment(p.call.Env)
+		if err != nil {
+			return nil, refusal{err}
+		}
+		p.call.Env = append(p.call.Env, env...)
 	}
 	box, err := s.Host().Berth(ctx, p.spec)
 	if err != nil {

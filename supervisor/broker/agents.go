@@ -67,6 +67,7 @@ func (b *Broker) newAgent(g *Generation, c *supervisor.AgentConfig) (*agent.Agen
 		Report:  func(text string, err error) { logrus.WithError(err).Error(text) },
 		Changed: func(v api.Agent) { logrus.WithField("agent", v.Name).Info(v.State) },
 	}
+	o.Way = func(adopt bool) (agent.Way, error) { return b.wayOf(c, adopt) }
 	for _, w := range g.Config.Workspaces {
 		if len(c.Workspaces) == 0 || slices.Contains(c.Workspaces, w.Name) {
 			o.Workspaces = append(o.Workspaces, agent.Workspace{Name: w.Name, Path: w.Path})
@@ -78,8 +79,8 @@ func (b *Broker) newAgent(g *Generation, c *supervisor.AgentConfig) (*agent.Agen
 	return agent.New(o)
 }
 
-// needsRelay says whether an agent has something that clawsup-egress does.
-// Agents don't change while the daemon runs.
+// needsRelay says whether an agent has something that clawsup-egress does from
+// its start on. Agents don't change while the daemon runs.
 func needsRelay(g *Generation) bool {
 	return slices.ContainsFunc(g.Config.Agents, func(a supervisor.AgentConfig) bool {
 		return len(a.Publish)+len(a.Loopback) > 0 || a.Ready.HTTP != "" || a.Ready.TCP != ""

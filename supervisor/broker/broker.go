@@ -23,6 +23,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/audit"
 	"github.com/clawsup/clawsup/supervisor/changes"
+	"github.com/clawsup/clawsup/supervisor/egress"
 	"github.com/clawsup/clawsup/supervisor/pool"
 	"github.com/clawsup/clawsup/supervisor/relay"
 	"github.com/clawsup/clawsup/supervisor/session"
@@ -37,6 +38,9 @@ type Options struct {
 	Given map[string][]*os.File
 	// Stores says that there is a descriptor store: agents then outlive this process.
 	Stores bool
+	// Notes are what an operator should know of the process; they are told with
+	// the daemon's status.
+	Notes []string
 	// Reloading is called when a reload begins, whoever asked for it, and what it
 	// gives when that has ended; may be nil.
 	Reloading func() func(error)
@@ -58,9 +62,13 @@ type Broker struct {
 	rates      *rates
 	calls      *register
 	relay      *relay.Helper
-	doors      []*door
-	made       map[string]supervisor.AgentConfig // of Open: what the agents were made from
-	generation atomic.Pointer[Generation]
+	egress     *egress.Egress
+
+	relayWanted chan struct{} // closed when somebody has need of clawsup-egress for the first time
+	wantRelay   func()        // closes it
+	doors       []*door
+	made        map[string]supervisor.AgentConfig // of Open: what the agents were made from
+	generation  atomic.Pointer[Generation]
 
 	ctx       context.Context // of all calls
 	cancel    context.CancelCauseFunc
@@ -70,6 +78,9 @@ type Broker struct {
 	noted     uint64 // of tend, and of Open before it: see checkpoint
 
 	reloading sync.Mutex // one reload at a time
+
+	reaching sync.Mutex      // held while a box's way out is opened or told of a secret
+	reaches  map[*reach]bool // reaching
 
 	mu         sync.Mutex
 	agents     map[string]*agent.Agent // mu
@@ -93,8 +104,10 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 	b := &Broker{
 		options: o, started: time.Now(), rates: newRates(), calls: newRegister(),
 		agents: map[string]*agent.Agent{}, skills: map[string]string{}, followers: map[string]int{},
-		made: map[string]supervisor.AgentConfig{},
+		made: map[string]supervisor.AgentConfig{}, reaches: map[*reach]bool{},
+		relayWanted: make(chan struct{}),
 	}
+	b.wantRelay = sync.OnceFunc(func() { close(b.relayWanted) })
 	b.ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	b.generation.Store(g)
 	defer func() {
@@ -146,9 +159,12 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 		return nil, err
 	}
 	if b.relay, err = relay.Open(relay.Options{
-		Supervisor: b.supervisor, Dir: filepath.Join(c.RunDir, "egress"),
+		Supervisor: b.supervisor, Dir: filepath.Join(c.RunDir, "egress"), Roots: []string{c.Network.Bundle()},
 		Report: func(err error) { logrus.WithError(err).Warn("clawsup-egress is started again") },
 	}); err != nil {
+		return nil, err
+	}
+	if err := b.openEgress(); err != nil {
 		return nil, err
 	}
 	if err := b.openDoors(); err != nil {
@@ -290,8 +306,15 @@ func (b *Broker) Serve(ctx context.Context) error {
 		all.Go(func() { a.Run(ctx) })
 	}
 	if needsRelay(b.generation.Load()) {
-		all.Go(func() { b.relay.Run(ctx) })
+		b.wantRelay()
 	}
+	all.Go(func() {
+		select {
+		case <-b.relayWanted:
+			b.relay.Run(ctx)
+		case <-ctx.Done():
+		}
+	})
 	all.Go(func() { b.tend(ctx) })
 	all.Wait()
 	close(errs)
@@ -376,7 +399,7 @@ func (b *Broker) voidOutdated(g *Generation) error {
 	outdated := map[string]bool{}
 	for _, c := range b.calls.live() {
 		v := c.snapshot()
-		if v.State != api.Asking || strings.ContainsAny(v.Profile, "/") {
+		if v.State == api.Ended || v.Ticket == "" || strings.ContainsAny(v.Profile, "/") {
 			continue
 		}
 		if p := g.profiles[v.Profile]; p == nil || p.Digest != v.ProfileDigest || v.Agent != "" && g.agent(v.Agent) == nil {

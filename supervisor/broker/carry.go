@@ -128,10 +128,19 @@ func (b *Broker) run(c *call, t *turn) runtime.Result {
 		}
 	}
 	v := c.snapshot()
-	ran, err := b.supervisor.Run(c.ctx, c.plan, supervisor.Running{
+	running := supervisor.Running{
 		Streams: c.streams.Load().stdio, Started: func(box *runtime.Sandbox) { b.began(c, box) },
 		Call: c.id, Requester: v.Requester, Command: v.Command,
-	})
+	}
+	if c.plan.Reaches {
+		r, err := b.reachOf(c)
+		if err != nil {
+			return supervisor.Failed(err, c.plan)
+		}
+		defer r.leave()
+		running.Way = callWay{r}
+	}
+	ran, err := b.supervisor.Run(c.ctx, c.plan, running)
 	c.mu.Lock()
 	c.box = nil
 	c.mu.Unlock()

@@ -5,6 +5,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -102,8 +103,17 @@ func (g *Generation) policy(p *profiles.Loaded) []policy.Rule {
 	return g.rulesOf(p) // read from a path just now
 }
 
-func (g *Generation) rulesOf(p *profiles.Loaded) []policy.Rule {
-	return policy.AtLeast(g.Config.Approvals.Quorum, policy.FromProfile(p))
+// policyFor gives the rules of a plan: its profile's, with the secrets that a
+// person has bound its skill to.
+func (g *Generation) policyFor(p *supervisor.Plan) []policy.Rule {
+	if len(p.Secrets) == 0 {
+		return g.policy(p.Profile)
+	}
+	return g.rulesOf(p.Profile, slices.Sorted(maps.Values(p.Secrets))...)
+}
+
+func (g *Generation) rulesOf(p *profiles.Loaded, secrets ...string) []policy.Rule {
+	return policy.AtLeast(g.Config.Approvals.Quorum, policy.FromProfile(p, secrets...))
 }
 
 // profile gives what a caller may run under: root any profile, also by its

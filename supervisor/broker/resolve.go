@@ -90,7 +90,7 @@ func (b *Broker) resolve(ctx context.Context, c *call, s *api.Submit) (*supervis
 	if p.Skill != nil {
 		b.renewed(p.Skill, profile.Profile.Name)
 	}
-	return p, c.gen.policy(profile), nil
+	return p, c.gen.policyFor(p), nil
 }
 
 // renewed voids the grants for a skill whose folder has other bytes now. They

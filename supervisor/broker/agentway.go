@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/clawsup/clawsup/runtime/rootfs"
+	"github.com/clawsup/clawsup/supervisor"
+	"github.com/clawsup/clawsup/supervisor/agent"
+	"github.com/clawsup/clawsup/supervisor/egress"
+	"github.com/clawsup/clawsup/supervisor/policy"
+	"github.com/clawsup/clawsup/supervisor/record"
+)
+
+// agentTrust begins the names of what belongs to agents among trustPath's
+// directories. No call's id begins so.
+const agentTrust = "agent-"
+
+// agentOfTrust gives the agent whose directory that is, if it is configured.
+func (b *Broker) agentOfTrust(dir string) (*supervisor.AgentConfig, bool) {
+	name, ok := strings.CutPrefix(dir, agentTrust)
+	if !ok {
+		return nil, false
+	}
+	a := b.generation.Load().agent(name)
+	return a, a != nil
+}
+
+// outfit is what an agent's box was made with, and what the next process needs
+// to be its way out. It lies beside call.sock's directory, where root alone
+// reads: with the key, TLS of this one agent could be ended by others.
+type outfit struct {
+	Authority    *egress.Authority `json:"authority"`
+	Placeholders map[string]string `json:"placeholders"`
+}
+
+func (b *Broker) outfitFile(name string) string {
+	return filepath.Join(b.supervisor.Config.RunDir, "ways", name+".json")
+}
+
+// way is an agent's.
+type way struct{ *reach }
+
+// wayOf makes an agent's way out, or takes up that of the one that goes on.
+func (b *Broker) wayOf(c *supervisor.AgentConfig, adopt bool) (_ agent.Way, err error) {
+	g := b.generation.Load()
+	profile := g.profiles[c.Profile]
+	r := &reach{
+		b: b, id: "agent " + c.Name, agent: c.Name, plan: "agent:" + profile.Digest, profile: profile, rules: g.policy(profile),
+		subject: policy.Subject{Plan: "agent:" + profile.Digest, Profile: profile.Digest, Agent: c.Name},
+		person: persona{
+			owner: owner{agent: c.Name, uid: c.UID}, within: time.Duration(g.Config.Calls.Deadline),
+			headless: func() bool { return c.Approver == supervisor.ApproverNone }, command: "agent " + c.Name + " itself",
+		},
+	}
+	file := b.outfitFile(c.Name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, err
+	}
+	if adopt {
+		var o outfit
+		if err := record.Read(file, &o); err != nil {
+			return nil, err
+		}
+		r.authority, r.held, r.trust = o.Authority, o.Placeholders, &supervisor.Trust{Dir: r.trustDir()}
+		return way{r}, nil
+	}
+	if err := os.RemoveAll(r.trustDir()); err != nil {
+		return nil, err
+	}
+	if err := r.equip(profile.Profile.Secrets); err != nil {
+		return nil, err
+	}
+	if err := record.Write(file, outfit{r.authority, r.held}); err != nil {
+		return nil, errors.Join(err, r.trust.Close())
+	}
+	return way{r}, nil
+}
+
+// Binds shows it whom to trust.
+func (w way) Binds() []rootfs.Bind { return []rootfs.Bind{w.bind} }
+
+// Environment has the variables of certificates, as far as have does not set
+// them, and placeholders.
+func (w way) Environment(have []string) ([]string, error) {
+	set := map[string]string{}
+	for _, v := range have {
+		name, value, _ := strings.Cut(v, "=")
+		set[name] = value
+	}
+	trust, err := supervisor.TrustEnvironment(w.profile.Profile.Files.Rootfs, set)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for name, value := range trust {
+		list = append(list, name+"="+value)
+	}
+	for variable := range w.profile.Profile.Secrets {
+		if _, both := set[variable]; both {
+			return nil, fmt.Errorf("%s is set in its environment, and stands for a secret by profile %s: take it out of one of them", variable, w.profile.Profile.Name)
+		}
+	}
+	return append(list, w.environment(w.profile.Profile.Secrets)...), nil
+}
+
+// Open leads the box's network out.
+func (w way) Open(in func(func() error) error) error { return w.open(in) }
+
+// Close forgets everything of it.
+func (w way) Close() error {
+	return errors.Join(w.close(), os.Remove(w.b.outfitFile(w.agent)))
+}
+
+// Leave closes what is this process's.
+func (w way) Leave() error {
+	w.trust = nil
+	return w.close()
+}
+
+// placeholdersOf are what an agent's box has in place of secrets, by name.
+func (b *Broker) placeholdersOf(name string) map[string]string {
+	b.reaching.Lock()
+	defer b.reaching.Unlock()
+	for r := range b.reaches {
+		if r.call == nil && r.agent == name {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return maps.Clone(r.held)
+		}
+	}
+	return nil
+}
