@@ -65,10 +65,12 @@ const (
 
 func main() {
 	runtime.Reexec()
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, keepMemory))
 }
 
-func run(args []string, stdout, stderr io.Writer) int {
+// run does what the command line says. Keep is done before the daemon has anything
+// to keep.
+func run(args []string, stdout, stderr io.Writer, keep func() (notes []string)) int {
 	flags := flag.NewFlagSet("clawsupd", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	config := flags.String("config", "", "")
@@ -113,7 +115,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if os.Getenv("GOMAXPROCS") == "" {
 		goruntime.GOMAXPROCS(4 * goruntime.NumCPU())
 	}
-	if err := serve(*config); err != nil {
+	notes := keep()
+	for _, note := range notes {
+		logrus.Warn(note)
+	}
+	if err := serve(*config, notes); err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			fmt.Fprintf(stderr, "clawsupd: %s\n", visible.Line(line))
 		}
@@ -130,8 +136,9 @@ func formatter() logrus.Formatter {
 	return &logrus.TextFormatter{DisableColors: true, FullTimestamp: true, DisableTimestamp: os.Getenv("JOURNAL_STREAM") != ""}
 }
 
-// serve runs the daemon until a signal ends it.
-func serve(config string) error {
+// serve runs the daemon until a signal ends it. Notes are what an operator should
+// know of the process.
+func serve(config string, notes []string) error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGHUP, unix.SIGTERM, unix.SIGINT)
 	given, err := systemd.Take()
@@ -141,7 +148,7 @@ func serve(config string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var b *broker.Broker
-	b, err = broker.Open(ctx, broker.Options{Config: config, Version: version.String(), Given: given,
+	b, err = broker.Open(ctx, broker.Options{Config: config, Version: version.String(), Given: given, Notes: notes,
 		Stores: os.Getenv("NOTIFY_SOCKET") != "",
 		Reloading: func() func(error) {
 			tell(systemd.Reloading())

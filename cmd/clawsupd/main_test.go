@@ -219,6 +219,9 @@ func (s *site) verify() []audit.Receipt {
 	return all
 }
 
+// keepNothing stands for keepMemory in the test's own process, which needs its.
+func keepNothing() []string { return nil }
+
 func TestFlags(t *testing.T) {
 	for name, test := range map[string]struct {
 		args   []string
@@ -233,7 +236,7 @@ func TestFlags(t *testing.T) {
 		"no file":      {[]string{"--config", "/nowhere/clawsup.toml"}, exitFault, "/nowhere/clawsup.toml"},
 	} {
 		var out, err strings.Builder
-		if got := run(test.args, &out, &err); got != test.status || !strings.Contains(out.String()+err.String(), test.says) {
+		if got := run(test.args, &out, &err, keepNothing); got != test.status || !strings.Contains(out.String()+err.String(), test.says) {
 			t.Errorf("%s: status %d, %s%s", name, got, &out, &err)
 		}
 	}
@@ -242,7 +245,7 @@ func TestFlags(t *testing.T) {
 func TestBadConfigurationIsNotRestarted(t *testing.T) {
 	s := newSite(t, "colour = \"red\"")
 	var err strings.Builder
-	if got := run([]string{"--config", s.dir + "/clawsup.toml"}, io.Discard, &err); got != exitConfig || !strings.Contains(err.String(), "clawsup.toml:6: unknown key colour") {
+	if got := run([]string{"--config", s.dir + "/clawsup.toml"}, io.Discard, &err, keepNothing); got != exitConfig || !strings.Contains(err.String(), "clawsup.toml:6: unknown key colour") {
 		t.Errorf("%d %s", got, &err)
 	}
 }

@@ -35,7 +35,7 @@ func (b *Broker) state() api.Daemon {
 	going, waiting := b.queue.numbers()
 	d := api.Daemon{
 		Version: b.options.Version, Started: b.started.UTC(), Generation: g.Number, Loaded: g.Loaded.UTC(),
-		Calls: going, Queue: waiting, Sessions: len(b.sessions.List()), Notes: slices.Concat(b.book.Notes(), b.sessions.Notes()),
+		Calls: going, Queue: waiting, Sessions: len(b.sessions.List()), Notes: slices.Concat(b.options.Notes, b.book.Notes(), b.sessions.Notes(), b.vault.notes()),
 	}
 	d.Tickets, d.Grants = b.book.Counts()
 	for _, a := range b.agentList() {

@@ -36,13 +36,21 @@ func (b *Broker) openVault(c *supervisor.Config) (err error) {
 	if b.vault.store, err = secrets.Open(filepath.Join(c.StateDir, "secrets"), secrets.KeyFile(c.StateDir)); err != nil {
 		return err
 	}
-	for _, s := range b.vault.store.List() {
-		if s.Wrong != "" {
-			logrus.WithField("secret", s.Name).Error("its value is not given out: " + visible.Line(s.Wrong))
-		}
+	for _, note := range b.vault.notes() {
+		logrus.Error(visible.Line(note))
 	}
 	b.vault.bindings, err = secrets.OpenBindings(filepath.Join(c.StateDir, "bindings.json"))
 	return err
+}
+
+// notes says which secrets can't be used.
+func (v *vault) notes() (list []string) {
+	for _, s := range v.store.List() {
+		if s.Wrong != "" {
+			list = append(list, "the value of secret "+s.Name+" is not given out: "+s.Wrong)
+		}
+	}
+	return list
 }
 
 // flush writes down what of the vault can wait.
