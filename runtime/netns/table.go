@@ -4,6 +4,7 @@ package netns
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -17,16 +18,27 @@ import (
 // tableName is of the one table that a led namespace has.
 const tableName = "clawsup"
 
-// rule replaces the table, in one transaction.
+// rule makes the table, or replaces the one that is there, in one transaction.
 func rule(captured []interval, at netip.AddrPort) error {
+	// Taking the old one away makes the kernel wait for every processor, thirty
+	// times as long as the rest takes: not for a namespace that has none.
+	err := transact(captured, at, false)
+	if errors.Is(err, unix.EEXIST) {
+		err = transact(captured, at, true)
+	}
+	return err
+}
+
+func transact(captured []interval, at netip.AddrPort, replace bool) error {
 	c, err := nftables.New()
 	if err != nil {
 		return err
 	}
 	table := &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4}
-	c.AddTable(table) // or there would be none to delete
-	c.DelTable(table)
-	c.AddTable(table)
+	if replace {
+		c.DelTable(table)
+	}
+	c.CreateTable(table)
 	set := &nftables.Set{
 		// A number of its own: the library counts them without a lock.
 		ID: 1, Table: table, Name: "captured", KeyType: nftables.TypeIPAddr, Interval: true, Constant: true,
