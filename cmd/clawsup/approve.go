@@ -27,10 +27,16 @@ id, or a beginning of it that no other has.
   --for D         a grant: yes also to what is like it, for so long (30m, 8h).
                   Of a skill's call that is its script as the skill is now, with
                   any arguments, under the same profile and on the same workspace;
-                  of any other call this plan alone. The question says it all
+                  of any other call this plan alone, but of a question about a
+                  destination any command, under the same profile and on the same
+                  workspace. The question says it all
   --uses N        the grant ends after N uses
   --wide          the grant is for the agent; without it for the session
-  --exact         the grant is for this plan alone, though it is a skill's
+  --target T      what the grant lets be reached: one of the targets that the
+                  ticket has, the first and narrowest without this; another
+                  word makes it say which there are
+  --exact         the grant is for this plan alone, though it is a skill's, or
+                  about a destination
   --change        not this, but with the words after -- as the command (of a
                   skill: as its script and arguments). The new ticket is shown,
                   and asked about in its turn
@@ -82,6 +88,7 @@ func executeApprove(p *program, args []string) int {
 	s.StringVar(&f.forTime, "for", "", "")
 	s.IntVar(&f.answer.Uses, "uses", 0, "")
 	s.BoolVar(&f.answer.Wide, "wide", false, "")
+	s.StringVar(&f.answer.Target, "target", "", "")
 	s.BoolVar(&f.answer.Exact, "exact", false, "")
 	s.BoolVar(&f.change, "change", false, "")
 	s.Func("workspace", "", func(v string) error { w := raw.String(v); f.workspace = &w; return nil })
@@ -103,7 +110,7 @@ func executeApprove(p *program, args []string) int {
 func (f *approveFlags) check(words, rest []string) error {
 	a := &f.answer
 	a.Verdict = approval.Allow
-	bounds := a.Uses != 0 || a.Wide || a.Exact
+	bounds := a.Uses != 0 || a.Wide || a.Exact || a.Target != ""
 	switch {
 	case len(words) == 0:
 		return usagef("approve needs a ticket; see 'clawsup approvals'")
@@ -120,7 +127,7 @@ func (f *approveFlags) check(words, rest []string) error {
 	case f.refuse != nil && (f.change || f.forTime != ""):
 		return usagef("--refuse is for a plain yes to what a call did to files")
 	case f.forTime == "" && bounds:
-		return usagef("--uses, --wide and --exact bound a grant; say for how long: --for 1h")
+		return usagef("--uses, --wide, --target and --exact are about a grant; say for how long: --for 1h")
 	case a.Uses < 0:
 		return usagef("--uses: it is a number from 1 on")
 	case f.yes != (f.revision > 0):
@@ -162,6 +169,9 @@ func (p *program) approve(f *approveFlags, id string) error {
 		return err
 	}
 	if err := p.grantable(&f.answer); err != nil {
+		return err
+	}
+	if _, err := t.Scope(f.answer.Wide, f.answer.Exact, f.answer.Target); err != nil && f.answer.Target != "" {
 		return err
 	}
 	f.answer.Ticket, f.answer.Revision = t.ID, t.Revision
@@ -257,11 +267,11 @@ func (f *approveFlags) question(t *approval.Ticket) (string, error) {
 	a := &f.answer
 	switch a.Verdict {
 	case approval.Grant:
-		scope, err := t.Scope(a.Wide, a.Exact)
+		scope, err := t.Scope(a.Wide, a.Exact, a.Target)
 		if err != nil {
 			return "", err
 		}
-		text := "let it run, and for " + desk.Span(a.For)
+		text := goes(t) + ", and for " + desk.Span(a.For)
 		if a.Uses > 0 {
 			text += fmt.Sprintf(" or %d times", a.Uses)
 		}
@@ -281,7 +291,7 @@ func (f *approveFlags) question(t *approval.Ticket) (string, error) {
 		return text, nil
 	}
 	if t.Changes == "" {
-		return once, nil
+		return once(t), nil
 	}
 	text := "keep these changes"
 	for i, path := range a.Refuse {
@@ -294,8 +304,16 @@ func (f *approveFlags) question(t *approval.Ticket) (string, error) {
 	return text, nil
 }
 
+// goes is what yes to a ticket lets happen.
+func goes(t *approval.Ticket) string {
+	if t.Effect.External() {
+		return "let it out"
+	}
+	return "let it run"
+}
+
 // once is what yes to a ticket means by itself.
-const once = "let it run, this once"
+func once(t *approval.Ticket) string { return goes(t) + ", this once" }
 
 // answer sends the answer and tells what became of it. A change's new ticket
 // is asked about in its turn.
@@ -314,7 +332,7 @@ func (p *program) answer(f *approveFlags) error {
 		return p.line("its place takes ticket %s, which waits for an answer of its own", r.Next.ID)
 	}
 	next := &approveFlags{answer: approval.Answer{Ticket: r.Next.ID, Revision: r.Next.Revision, Verdict: approval.Allow}}
-	if err := confirm(r.Next, nil, once); err != nil {
+	if err := confirm(r.Next, nil, once(r.Next)); err != nil {
 		return fmt.Errorf("%w; ticket %s still waits", err, r.Next.ID)
 	}
 	return p.answer(next)

@@ -162,6 +162,38 @@ func TestApprove(t *testing.T) {
 	}
 }
 
+// TestApproveTarget: a grant is for one of the ticket's targets, and there is a
+// question only about those.
+func TestApproveTarget(t *testing.T) {
+	const wide = "GET https://api.example.com:443/**"
+	b := &book{ticket: testTicket()}
+	b.ticket.Effect, b.ticket.Target = policy.NetRequest, "GET https://api.example.com:443/v1/list"
+	b.ticket.Targets = policy.Widen(b.ticket.Effect, b.ticket.Target)
+	b.ticket.Skill, b.ticket.SkillDigest, b.ticket.Script = "", "", ""
+	f := newFake(t, b.table())
+	screen, tty := terminal(t)
+	cmd := f.on(tty, "approve", "--for", "15m", "--target", wide, "ABCD1234")
+	want := "let it out, and for 15m00s also any command that is no skill's, under profile build"
+	if seen := strings.ReplaceAll(until(t, screen, "Anything else changes nothing: "), "\r\n", " "); !strings.Contains(seen, want) || !strings.Contains(seen, "to send the request "+wide) {
+		t.Errorf("%q", seen)
+	}
+	if _, err := io.WriteString(screen, "yes\n"); err != nil {
+		t.Fatal(err)
+	}
+	rest(screen)
+	f.wait(cmd)
+	if status(cmd) != 0 || len(b.given) != 1 || b.given[0].Target != wide || b.given[0].Exact {
+		t.Errorf("status %d, %+v", status(cmd), b.given)
+	}
+	got := f.run("", "approve", "--for", "15m", "--target", "GET https://example.com:443/**", "ABCD1234")
+	if got.status != 1 || !strings.Contains(got.err, `can't be for "GET https://example.com:443/**"`) || !strings.Contains(got.err, wide) || len(b.given) != 1 {
+		t.Errorf("another target: %+v", got)
+	}
+	if got := f.run("", "approve", "--target", wide, "ABCD1234"); got.status != 2 || !strings.Contains(got.err, "--for 1h") {
+		t.Errorf("without a time: %+v", got)
+	}
+}
+
 func TestApproveWithoutTerminal(t *testing.T) {
 	b := &book{ticket: testTicket()}
 	f := newFake(t, b.table())

@@ -111,7 +111,10 @@ func grantWhat(s *policy.Scope, short bool) string {
 		}
 		return digest
 	}
-	if s.Skill == "" {
+	switch {
+	case s.Raw:
+		return "any command that is no skill's"
+	case s.Skill == "":
 		return "plan " + cut(s.Plan)
 	}
 	return fmt.Sprintf("skill %s %s, script %s, any arguments", visible.Text(s.SkillName), cut(s.Skill), visible.Text(s.Script))

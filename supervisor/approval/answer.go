@@ -3,6 +3,7 @@
 package approval
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -64,8 +65,8 @@ func (a *Answer) check() error {
 		wrong = "a grant ends: say for how long it is"
 	case a.Verdict == Grant && a.Uses < 0:
 		wrong = "a negative number of uses"
-	case a.Verdict != Grant && (a.For != 0 || a.Uses != 0 || a.Wide || a.Exact):
-		wrong = "a time, a number of uses, wide and exact are a grant's"
+	case a.Verdict != Grant && (a.For != 0 || a.Uses != 0 || a.Wide || a.Exact || a.Target != ""):
+		wrong = "a time, a number of uses, wide, exact and a target are a grant's"
 	case a.Verdict == Change && len(a.Args) == 0 && a.Workspace == nil:
 		wrong = "a change says what is to be run, or in which workspace"
 	case a.Verdict != Change && (len(a.Args) != 0 || a.Workspace != nil):
@@ -169,7 +170,7 @@ func (b *Book) answered(old *stored, who Who, a *Answer, now time.Time) (*stored
 	n.Answers = append(before, Given{
 		By: who.String(), UID: who.UID, Via: who.Via, Verdict: a.Verdict, Reason: a.Reason, At: now, Refuse: a.Refuse,
 	})
-	next.Wishes = append(next.Wishes, wish{For: a.For, Uses: a.Uses, Wide: a.Wide, Exact: a.Exact})
+	next.Wishes = append(next.Wishes, wish{For: a.For, Uses: a.Uses, Wide: a.Wide, Exact: a.Exact, Target: a.Target})
 	switch a.Verdict {
 	case Deny:
 		n.State, n.Reason, next.Closed = Denied, a.Reason, now
@@ -231,7 +232,7 @@ func (b *Book) grantable(s *stored, who Who, a *Answer) error {
 	if len(b.grants) >= maxGrants || size > maxOver {
 		return fmt.Errorf("%w: there are %d grants, and no room for more: revoke some, or allow this once", ErrFull, len(b.grants))
 	}
-	_, err := s.Ticket.Scope(a.Wide, a.Exact)
+	_, err := s.Ticket.Scope(a.Wide, a.Exact, a.Target)
 	return err
 }
 
@@ -250,8 +251,9 @@ func (b *Book) grant(s *stored, now time.Time) {
 			w.Uses = v.Uses
 		}
 		w.Wide, w.Exact = w.Wide && v.Wide, w.Exact || v.Exact
+		w.Target = s.Ticket.narrower(w.Target, v.Target)
 	}
-	scope, err := s.Ticket.Scope(w.Wide, w.Exact)
+	scope, err := s.Ticket.Scope(w.Wide, w.Exact, w.Target)
 	if err != nil {
 		return // each could be had, and all together can't: then this once
 	}
@@ -270,6 +272,16 @@ func (b *Book) grant(s *stored, now time.Time) {
 	s.Grant = g
 }
 
+// narrower gives that of two targets which comes first of the ticket's.
+func (t *Ticket) narrower(a, b string) string {
+	for _, target := range t.targets() {
+		if target == cmp.Or(a, t.Target) || target == cmp.Or(b, t.Target) {
+			return target
+		}
+	}
+	return ""
+}
+
 // owner gives the entry of a grant, live or not, or nil. b.mu is held.
 func (b *Book) owner(id string) *entry {
 	for _, e := range b.entries {
@@ -286,6 +298,7 @@ func (t *Ticket) clone() Ticket {
 	c.Calls = append([]string(nil), t.Calls...)
 	c.Facts = append([]Fact(nil), t.Facts...)
 	c.Answers = append([]Given(nil), t.Answers...)
+	c.Targets = append([]string(nil), t.Targets...)
 	return c
 }
 

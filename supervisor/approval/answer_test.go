@@ -283,6 +283,13 @@ func TestSecondYesNamesTheFirst(t *testing.T) {
 func TestScopeOfGrants(t *testing.T) {
 	b := openBook(t, bookDir(t), Options{Burst: 100, PendingPerSession: 100})
 	skill := func(*Question) {}
+	const list, site = "GET https://api.example.com:443/v1/list", "GET https://api.example.com:443/**"
+	raw := func(e policy.Effect, target string) func(*Question) {
+		return func(q *Question) {
+			q.Effect, q.Target = e, target
+			q.Skill, q.SkillDigest, q.Script = "", "", ""
+		}
+	}
 	for n, c := range []struct {
 		name   string
 		change func(*Question)
@@ -297,6 +304,14 @@ func TestScopeOfGrants(t *testing.T) {
 		{"a raw command", func(q *Question) { q.Skill, q.SkillDigest, q.Script = "", "", "" }, grant, policy.Scope{Plan: "p", Session: "s1"}, nil},
 		{"a raw command, wide and exact", func(q *Question) { q.Skill, q.SkillDigest, q.Script = "", "", "" }, Answer{Verdict: Grant, For: time.Hour, Wide: true, Exact: true}, policy.Scope{Plan: "p", Agent: "claw"}, nil},
 		{"a destination", func(q *Question) { q.Effect, q.Target = policy.NetConnect, "api.example.com:443" }, grant, policy.Scope{Skill: "sha256:skill", SkillName: "greet", Script: "run.py", Effect: policy.NetConnect, Target: "api.example.com:443", Session: "s1"}, nil},
+		{"a destination of no skill's", raw(policy.NetConnect, "api.example.com:443"), grant, policy.Scope{Raw: true, Effect: policy.NetConnect, Target: "api.example.com:443", Session: "s1"}, nil},
+		{"a destination unopened", func(q *Question) { raw(policy.NetConnect, "api.example.com:443")(q); q.Through = profiles.ThroughTLS }, grant, policy.Scope{Raw: true, Effect: policy.NetConnect, Through: profiles.ThroughTLS, Target: "api.example.com:443", Session: "s1"}, nil},
+		{"a request", raw(policy.NetRequest, list), grant, policy.Scope{Raw: true, Effect: policy.NetRequest, Target: list, Session: "s1"}, nil},
+		{"a request, exact", raw(policy.NetRequest, list), Answer{Verdict: Grant, For: time.Hour, Exact: true}, policy.Scope{Plan: "p", Effect: policy.NetRequest, Target: list, Session: "s1"}, nil},
+		{"a request, wider", raw(policy.NetRequest, list), Answer{Verdict: Grant, For: time.Hour, Target: site}, policy.Scope{Raw: true, Effect: policy.NetRequest, Target: site, Session: "s1"}, nil},
+		{"a request, elsewhere", raw(policy.NetRequest, list), Answer{Verdict: Grant, For: time.Hour, Target: "GET https://example.com:443/**"}, policy.Scope{}, ErrInvalid},
+		{"a request beside a skill", func(q *Question) { q.Effect, q.Target, q.Script = policy.NetRequest, list, "" }, grant, policy.Scope{Plan: "p", Effect: policy.NetRequest, Target: list, Session: "s1"}, nil},
+		{"a secret of no skill's", raw(policy.SecretUse, "key"), grant, policy.Scope{Plan: "p", Effect: policy.SecretUse, Target: "key", Session: "s1"}, nil},
 		{"no session", func(q *Question) { q.Session = "" }, grant, policy.Scope{}, ErrInvalid},
 		{"no agent, wide", func(q *Question) { q.Agent = "" }, Answer{Verdict: Grant, For: time.Hour, Wide: true}, policy.Scope{}, ErrInvalid},
 	} {
@@ -345,6 +360,66 @@ func TestGrantOfTwo(t *testing.T) {
 	want := policy.Scope{Plan: q.Plan, Profile: "sha256:profile", ProfileName: "p", Workspace: "/srv/letters", Session: "s1"}
 	if g == nil || g.Uses != 5 || !g.Expires.Equal(c.now().Add(10*time.Minute)) || g.Scope != want {
 		t.Errorf("%+v", g)
+	}
+}
+
+// The narrowest target of what several people said, wherever it stands.
+func TestTargetOfTwo(t *testing.T) {
+	q := question("c1")
+	q.Effect, q.Target, q.Quorum = policy.NetRequest, "GET https://api.example.com:443/v1/list", 2
+	targets := policy.Widen(q.Effect, q.Target)
+	for i, first := range append(targets, "") {
+		for j, second := range append(targets, "") {
+			b := openBook(t, bookDir(t), Options{})
+			id := ask(t, b, q)
+			answer(t, b, alice, id, Answer{Verdict: Grant, For: time.Hour, Target: first})
+			answer(t, b, bob, id, Answer{Verdict: Grant, For: time.Hour, Target: second})
+			want := targets[min(i%len(targets), j%len(targets))]
+			if g := b.GrantOf(id); g == nil || g.Scope.Target != want {
+				t.Errorf("%q and %q: %+v, want %q", first, second, g, want)
+			}
+			closeBook(t, b)
+		}
+	}
+}
+
+// One yes for a while serves every command that asks the like, over a restart
+// too, and nothing else.
+func TestGrantOfDestination(t *testing.T) {
+	dir := bookDir(t)
+	b, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := question("c1")
+	q.Effect, q.Target = policy.NetRequest, "GET https://api.example.com:443/v1/list"
+	q.Skill, q.SkillDigest, q.Script = "", "", ""
+	g := grantFor(t, b, q, Answer{Verdict: Grant, For: time.Hour, Target: "GET https://api.example.com:443/v1/**"})
+	closeBook(t, b)
+	b = openBook(t, dir, Options{})
+	if len(b.Notes()) != 0 {
+		t.Errorf("%q", b.Notes())
+	}
+	for _, c := range []struct {
+		change func(*policy.Subject)
+		want   bool
+	}{
+		{func(s *policy.Subject) {}, true},
+		{func(s *policy.Subject) { s.Plan, s.Target = "sha256:next", "GET https://api.example.com:443/v1/other" }, true},
+		{func(s *policy.Subject) { s.Target = "POST https://api.example.com:443/v1/list" }, false},
+		{func(s *policy.Subject) { s.Target = "GET https://api.example.com:443/v2/list" }, false},
+		{func(s *policy.Subject) { s.Profile = "sha256:wider" }, false},
+		{func(s *policy.Subject) { s.Workspace = "/srv/other" }, false},
+		{func(s *policy.Subject) { s.Session = "s2" }, false},
+		{func(s *policy.Subject) { s.Skill, s.Script = "sha256:skill", "run.py" }, false},
+		{func(s *policy.Subject) { s.Skill = "sha256:skill" }, false},
+		{func(s *policy.Subject) { s.Effect, s.Target = policy.Exec, "" }, false},
+	} {
+		s := subjectOf(q)
+		c.change(&s)
+		if v := b.Use(s, []policy.Rule{{Effect: s.Effect, Decision: profiles.Ask}}); (v.Grant == g.ID) != c.want {
+			t.Errorf("%+v: %+v", s, v)
+		}
 	}
 }
 

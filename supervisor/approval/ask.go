@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/raw"
 	"github.com/clawsup/clawsup/supervisor/record"
@@ -19,15 +20,16 @@ import (
 
 // Question is what is asked for one call.
 type Question struct {
-	Call   string // its id
-	Effect policy.Effect
-	Target string // spelled as policy.Subject.Check wants it
-	Plan   string // digest
-	Facts  []Fact // with everything that a stranger chose made visible
-	Claim  string // the requester's own words, at most 2,000 bytes; they are made visible here
-	Labels policy.Labels
-	Rule   string // why a person is asked
-	Quorum int    // how many people a yes takes; 0 is 1
+	Call    string // its id
+	Effect  policy.Effect
+	Target  string           // spelled as policy.Subject.Check wants it
+	Through profiles.Through // of net.connect; see policy.Subject
+	Plan    string           // digest
+	Facts   []Fact           // with everything that a stranger chose made visible
+	Claim   string           // the requester's own words, at most 2,000 bytes; they are made visible here
+	Labels  policy.Labels
+	Rule    string // why a person is asked
+	Quorum  int    // how many people a yes takes; 0 is 1
 
 	Requester     string // "agent NAME (uid N)" or "uid N"
 	RequesterUID  uint32
@@ -49,7 +51,7 @@ const maxClaim = 2000
 
 // check refuses what can't be kept, shown whole or granted.
 func (q *Question) check() error {
-	if err := (policy.Subject{Effect: q.Effect, Target: q.Target}).Check(); err != nil {
+	if err := (policy.Subject{Effect: q.Effect, Target: q.Target, Through: q.Through}).Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	wrong := ""
@@ -90,7 +92,7 @@ func printed(s string) bool {
 func (q *Question) like(s *stored) bool {
 	t := &s.Ticket
 	return t.State == Pending && len(t.Answers) == 0 && t.Parent == "" &&
-		t.Changes == q.Changes && t.Effect == q.Effect && t.Target == q.Target && t.Plan == q.Plan &&
+		t.Changes == q.Changes && t.Effect == q.Effect && t.Target == q.Target && t.Through == q.Through && t.Plan == q.Plan &&
 		t.Session == q.Session && t.Agent == q.Agent && s.RequesterUID == q.RequesterUID && t.Requester == q.Requester &&
 		t.Labels == q.Labels && t.Rule == q.Rule && t.Quorum == max(1, q.Quorum)
 }
@@ -202,7 +204,7 @@ func (b *Book) add(q *Question, parent string, calls []string) (string, error) {
 		Format: format, RequesterUID: q.RequesterUID, Joined: len(calls),
 		Ticket: Ticket{
 			ID: id, Revision: 1, State: Pending, Count: len(calls), Calls: slices.Clone(calls),
-			Effect: q.Effect, Target: q.Target, Plan: q.Plan, Facts: slices.Clone(q.Facts), Claim: visible.Line(q.Claim),
+			Effect: q.Effect, Target: q.Target, Targets: policy.Widen(q.Effect, q.Target), Through: q.Through, Plan: q.Plan, Facts: slices.Clone(q.Facts), Claim: visible.Line(q.Claim),
 			Labels: q.Labels, Rule: q.Rule, Requester: q.Requester, Agent: q.Agent,
 			Session: q.Session, SessionName: q.SessionName, Profile: q.Profile, ProfileDigest: q.ProfileDigest,
 			Workspace: q.Workspace, Skill: q.Skill, SkillDigest: q.SkillDigest, Script: q.Script, Changes: q.Changes,

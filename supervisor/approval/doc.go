@@ -50,11 +50,12 @@
 //
 // # A grant
 //
-// It is for the ticket's effect and target; for the skill's digest with the
-// script, under the profile and on the workspace of the ticket, or else for the
+// It is for the ticket's effect and one of its targets; for the skill's digest with the
+// script, under the profile and on the workspace of the ticket, for any
+// command there that is no skill's where it is about a destination, or else for the
 // whole plan; and for the session, or the agent if it is wide (see
-// [Ticket.Scope]). It takes people who all said grant, and has the shortest time and
-// the fewest uses that any of them said. [Book.Use] decides and counts a use
+// [Ticket.Scope]). It takes people who all said grant, and has the shortest time,
+// the fewest uses and the narrowest target that any of them said. [Book.Use] decides and counts a use
 // down in one step, durably before it says yes. What is not counted costs no
 // write.
 //

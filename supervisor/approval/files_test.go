@@ -112,6 +112,14 @@ func TestForeignFiles(t *testing.T) {
     },`, `"session": "s2"
     },`)},
 		{"a grant of another ticket", replace(`"id": "g-`, `"id": "g_`)},
+		{"a grant for any command", replace(`"effect": "exec",
+      "session"`, `"effect": "exec",
+      "raw": true,
+      "session"`)},
+		{"a grant for another target", replace(`"effect": "exec",
+      "session"`, `"effect": "exec",
+      "target": "x",
+      "session"`)},
 		{"an unknown effect", replace(`"effect": "exec"`, `"effect": "every"`)},
 		{"others can write it", func(t *testing.T, file string, _ []byte) {
 			if err := os.Chmod(file, 0o622); err != nil {

@@ -93,6 +93,7 @@ func subjectOf(q Question) policy.Subject {
 	return policy.Subject{
 		Effect: q.Effect, Target: q.Target, Plan: q.Plan, Skill: q.SkillDigest, Script: q.Script,
 		Profile: q.ProfileDigest, Workspace: q.Workspace, Session: q.Session, Agent: q.Agent, Labels: q.Labels,
+		Through: q.Through,
 	}
 }
 

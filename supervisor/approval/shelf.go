@@ -13,13 +13,17 @@ import (
 type shelf map[label][]*entry
 
 // label is the part of a scope that must be the very same in a question. A
-// grant has one of session and agent, and is for a plan, or for a script of a
-// skill; what it leaves open is empty. See [policy.Scope.Check].
-type label struct{ session, agent, plan, skill, script string }
+// grant has one of session and agent, and is for a plan, for a script of a
+// skill, or for any command under a profile; what it leaves open is empty. See
+// [policy.Scope.Check].
+type label struct{ session, agent, plan, skill, script, profile string }
 
 func labelOf(c *policy.Scope) label {
-	if c.Plan != "" {
+	switch {
+	case c.Plan != "":
 		return label{session: c.Session, agent: c.Agent, plan: c.Plan}
+	case c.Raw:
+		return label{session: c.Session, agent: c.Agent, profile: c.Profile}
 	}
 	return label{session: c.Session, agent: c.Agent, skill: c.Skill, script: c.Script}
 }
@@ -52,6 +56,10 @@ func (s shelf) about(q *policy.Subject) (found []*entry) {
 		if q.Skill != "" {
 			of := l
 			of.skill, of.script = q.Skill, q.Script
+			found = append(found, s[of]...)
+		} else if q.Profile != "" {
+			of := l
+			of.profile = q.Profile
 			found = append(found, s[of]...)
 		}
 	}

@@ -34,6 +34,8 @@ type wish struct {
 	Uses  int           `json:"uses,omitempty"`
 	Wide  bool          `json:"wide,omitempty"`
 	Exact bool          `json:"exact,omitempty"`
+
+	Target string `json:"target,omitempty"`
 }
 
 // next gives a copy to change, one revision on.
@@ -121,7 +123,7 @@ func (s *stored) checkGrant() error {
 		return nil
 	}
 	c := g.Scope
-	want, err := t.Scope(c.Agent != "", c.Plan != "")
+	want, err := t.Scope(c.Agent != "", c.Plan != "", c.Target)
 	switch {
 	case err != nil:
 		return err

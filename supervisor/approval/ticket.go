@@ -3,27 +3,34 @@
 package approval
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/raw"
+	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 // Ticket is one question put to people.
 type Ticket struct {
-	ID       string        `json:"id"`       // letters and digits, short enough to type
-	Revision int           `json:"revision"` // grows with every change; an answer names the one it was given to
-	State    State         `json:"state"`
-	Count    int           `json:"count"` // calls that it stands for, the folded ones included
-	Calls    []string      `json:"calls"` // their ids
-	Effect   policy.Effect `json:"effect"`
-	Target   string        `json:"target,omitempty"`
-	Plan     string        `json:"plan"` // digest
-	Facts    []Fact        `json:"facts"`
-	Claim    string        `json:"claim,omitempty"` // what the requester says it is for: the requester's words
-	Labels   policy.Labels `json:"labels"`
-	Rule     string        `json:"rule"` // why a person is asked
+	ID       string           `json:"id"`       // letters and digits, short enough to type
+	Revision int              `json:"revision"` // grows with every change; an answer names the one it was given to
+	State    State            `json:"state"`
+	Count    int              `json:"count"` // calls that it stands for, the folded ones included
+	Calls    []string         `json:"calls"` // their ids
+	Effect   policy.Effect    `json:"effect"`
+	Target   string           `json:"target,omitempty"`
+	Targets  []string         `json:"targets,omitempty"` // what a grant may be for, the narrowest, which is Target, first; see policy.Widen
+	Through  profiles.Through `json:"through,omitempty"` // of net.connect
+	Plan     string           `json:"plan"`              // digest
+	Facts    []Fact           `json:"facts"`
+	Claim    string           `json:"claim,omitempty"` // what the requester says it is for: the requester's words
+	Labels   policy.Labels    `json:"labels"`
+	Rule     string           `json:"rule"` // why a person is asked
 
 	Requester     string     `json:"requester"`
 	Agent         string     `json:"agent,omitempty"`
@@ -46,21 +53,32 @@ type Ticket struct {
 }
 
 // Scope gives what a grant that comes of the ticket is for: its skill's script,
-// with any arguments, under its profile and on its workspace; or else, and
-// where exact is wished for, its whole plan. It is for the session, or for the
-// agent where wide is wished for. The error is, or wraps, ErrInvalid: there is
-// no such grant.
-func (t *Ticket) Scope(wide, exact bool) (policy.Scope, error) {
+// with any arguments, under its profile and on its workspace; for a
+// destination, of a command that is no skill's, any such command there; or
+// else, and where exact is wished for, its whole plan. target is one of
+// Targets; empty is the first. It is for the session, or for the agent where wide is
+// wished for. The error is, or wraps, ErrInvalid: there is no such grant.
+func (t *Ticket) Scope(wide, exact bool, target string) (policy.Scope, error) {
 	if t.Changes != "" {
 		return policy.Scope{}, fmt.Errorf("%w: a change set is what a call did, and nobody knows what the next will do: allow it, or say in a profile what is allowed", ErrInvalid)
 	}
+	target = cmp.Or(target, t.Target)
+	if target != t.Target && !slices.Contains(t.Targets, target) {
+		return policy.Scope{}, fmt.Errorf("%w: a grant of this ticket can't be for %s; it can be for %s", ErrInvalid, visible.Quote(target), spelled(t.targets()))
+	}
 	s := policy.Scope{
-		Effect: t.Effect, Target: t.Target,
+		Effect: t.Effect, Target: target, Through: t.Through,
 		Profile: t.ProfileDigest, ProfileName: t.Profile, Workspace: t.Workspace,
 	}
-	if t.SkillDigest != "" && t.Script != "" && !exact {
+	destination := t.Effect == policy.NetConnect || t.Effect == policy.NetRequest
+	switch {
+	case exact:
+		s.Plan = t.Plan
+	case t.SkillDigest != "" && t.Script != "":
 		s.Skill, s.SkillName, s.Script = t.SkillDigest, t.Skill, t.Script
-	} else {
+	case t.SkillDigest == "" && destination:
+		s.Raw = true
+	default:
 		s.Plan = t.Plan
 	}
 	if wide {
@@ -78,6 +96,27 @@ func (t *Ticket) Scope(wide, exact bool) (policy.Scope, error) {
 		return s, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return s, nil
+}
+
+// targets are those that a grant may be for; of a ticket that was kept by an
+// older version, its own alone.
+func (t *Ticket) targets() []string {
+	if t.Targets == nil && t.Target != "" {
+		return []string{t.Target}
+	}
+	return t.Targets
+}
+
+// spelled writes a list for people.
+func spelled(list []string) string {
+	if len(list) == 0 {
+		return "no target"
+	}
+	quoted := make([]string, len(list))
+	for i, s := range list {
+		quoted[i] = visible.Quote(s)
+	}
+	return strings.Join(quoted, ", ")
 }
 
 // Fact is one thing that the plan is, with everything that others chose made visible.
@@ -121,7 +160,8 @@ type Answer struct {
 	For       time.Duration `json:"for,omitempty"`       // of a grant
 	Uses      int           `json:"uses,omitempty"`      // of a grant; 0: not counted
 	Wide      bool          `json:"wide,omitempty"`      // of a grant: for the agent, not the session alone
-	Exact     bool          `json:"exact,omitempty"`     // of a grant: this plan alone, though it is a skill's
+	Exact     bool          `json:"exact,omitempty"`     // of a grant: this plan alone, though it is a skill's or a destination
+	Target    string        `json:"target,omitempty"`    // of a grant: one of the ticket's targets; empty: the first
 	Args      []raw.String  `json:"args,omitempty"`      // of a change: the new command or arguments
 	Workspace *raw.String   `json:"workspace,omitempty"` // of a change: the new workspace
 	Refuse    []raw.String  `json:"refuse,omitempty"`    // of a yes to a change set: paths that stay as they are, with what is beneath them

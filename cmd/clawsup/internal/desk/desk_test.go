@@ -351,6 +351,9 @@ func TestGrant(t *testing.T) {
 	beside.Script = ""
 	alone := ticket("AAAA")
 	alone.Session, alone.Agent = "", ""
+	destination := ticket("AAAA")
+	destination.Effect, destination.Target = policy.NetRequest, "GET https://api.example.com:443/v1/list"
+	destination.Targets = policy.Widen(destination.Effect, destination.Target)
 	for _, c := range []struct {
 		name   string
 		ticket approval.Ticket
@@ -363,6 +366,9 @@ func TestGrant(t *testing.T) {
 		{"skill", skill, []string{"enter"}, approval.Answer{For: time.Hour}, ""},
 		{"beside a skill", beside, []string{"enter"}, approval.Answer{For: time.Hour, Exact: true}, ""},
 		{"exact skill", skill, []string{"up", "space", "enter"}, approval.Answer{For: time.Hour, Exact: true}, ""},
+		{"a destination", destination, []string{"enter"}, approval.Answer{For: time.Hour}, ""},
+		{"every path", destination, []string{"up", "right", "right", "enter"}, approval.Answer{For: time.Hour, Target: "GET https://api.example.com:443/**"}, ""},
+		{"every method, of this plan", destination, []string{"up", "left", "up", "right", "enter"}, approval.Answer{For: time.Hour, Exact: true, Target: "* https://api.example.com:443/**"}, ""},
 		{"no time", ticket("AAAA"), []string{"x", "enter"}, approval.Answer{}, "how long is a time"},
 		{"no count", ticket("AAAA"), []string{"down", "0", "enter"}, approval.Answer{}, "how often is a number"},
 		{"nobody's", alone, nil, approval.Answer{}, "allow it once"},

@@ -16,6 +16,7 @@ import (
 	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/raw"
+	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 // form asks what an answer needs besides a key.
@@ -119,17 +120,29 @@ func newGrant(t approval.Ticket) (*form, error) {
 	}
 	what := field{name: "for what"}
 	for _, exact := range []bool{false, true} {
-		scope, err := t.Scope(t.Session == "", exact)
+		scope, err := t.Scope(t.Session == "", exact, "")
 		if err != nil {
 			return nil, err
 		}
-		if exact || scope.Skill != "" {
+		if exact || scope.Plan == "" {
+			scope.Target = "" // has a field of its own, or none
 			what.choices = append(what.choices, What(&scope))
 		}
 	}
-	return &form{ticket: t, title: "Grant " + t.ID, does: "grants",
+	f := &form{ticket: t, title: "Grant " + t.ID, does: "grants",
 		fields: []field{newInput("how long", "1h", false), newInput("how often", "", false), who, what},
-		make:   makeGrant}, nil
+		make:   makeGrant}
+	if t.Target != "" {
+		to := field{name: "to " + wantings[t.Effect]}
+		for _, target := range t.Targets {
+			to.choices = append(to.choices, visible.Text(target))
+		}
+		if to.choices == nil { // of a daemon that knows no wider ones
+			to.choices = []string{visible.Text(t.Target)}
+		}
+		f.fields = append(f.fields, to)
+	}
+	return f, nil
 }
 
 func makeGrant(f *form) (approval.Answer, error) {
@@ -146,6 +159,9 @@ func makeGrant(f *form) (approval.Answer, error) {
 	who, what := &f.fields[2], &f.fields[3]
 	a.Wide = who.choices[who.chosen] != thisSession
 	a.Exact = what.chosen == len(what.choices)-1
+	if len(f.fields) > 4 && f.fields[4].chosen > 0 {
+		a.Target = f.ticket.Targets[f.fields[4].chosen]
+	}
 	return a, nil
 }
 

@@ -10,13 +10,21 @@ import (
 	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
-// What is what a grant is for: a skill's script with its bounds, or a plan.
+// What is what a grant is for: a skill's script with its bounds, any command of
+// no skill, or a plan; and where it is about a target, that.
 func What(s *policy.Scope) string {
-	bounds := fmt.Sprintf("under profile %s, on %s", visible.Text(s.ProfileName), workspace(s.Workspace))
-	if s.Skill == "" {
-		return "exactly this plan, " + bounds
+	who := fmt.Sprintf("skill %s as it is now, script %s with any arguments", visible.Text(s.SkillName), visible.Text(s.Script))
+	switch {
+	case s.Raw:
+		who = "any command that is no skill's"
+	case s.Skill == "":
+		who = "exactly this plan"
 	}
-	return fmt.Sprintf("skill %s as it is now, script %s with any arguments, %s", visible.Text(s.SkillName), visible.Text(s.Script), bounds)
+	text := fmt.Sprintf("%s, under profile %s, on %s", who, visible.Text(s.ProfileName), workspace(s.Workspace))
+	if s.Target != "" {
+		text += ", to " + wantings[s.Effect] + " " + visible.Text(s.Target)
+	}
+	return text
 }
 
 func workspace(w raw.String) string {

@@ -149,7 +149,7 @@ var wantings = map[policy.Effect]string{
 	policy.FSModify:   "change a file that was there before",
 	policy.FSDelete:   "delete a file that was there before",
 	policy.NetConnect: "connect to",
-	policy.NetRequest: "send a request to",
+	policy.NetRequest: "send the request",
 	policy.SecretUse:  "use the secret",
 }
 
