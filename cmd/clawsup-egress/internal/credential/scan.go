@@ -37,7 +37,7 @@ func (s *scan) feed(b []byte, base int64, from int, match func(needle, from, to 
 	report := func(needle int32, start, end int64) { match(int(needle), int(start-base), int(end-base)) }
 	for i := from; i < len(b); {
 		until := i
-		if s.at == 0 && !s.percent.awake && !s.json.awake {
+		if s.idle() {
 			percent, escape = ahead(b, '%', i, percent), ahead(b, '\\', i, escape)
 			special := min(percent, escape)
 			i = s.leap(b, i, special)
@@ -46,17 +46,22 @@ func (s *scan) feed(b []byte, base int64, from int, match func(needle, from, to 
 			}
 		}
 		// The bytes between are read one by one, and at least one is.
-		for first := true; i < len(b); first = false {
-			if !first && i >= until && s.at == 0 && !s.percent.awake && !s.json.awake {
-				break
+		for first := true; i < len(b) && (first || i < until || !s.idle()); first = false {
+			c := b[i]
+			if s.at == 0 && s.root[s.symbol(c)] == 0 && c != '%' && c != '\\' && !s.percent.awake && !s.json.awake {
+				i++ // nearly every one
+				continue
 			}
 			s.offset = base + int64(i)
-			s.read(b[i], report)
+			s.read(c, report)
 			i++
 		}
 	}
 	s.offset = base + int64(len(b))
 }
+
+// idle reports whether nothing has begun.
+func (s *scan) idle() bool { return s.at == 0 && !s.percent.awake && !s.json.awake }
 
 // ahead is the index of c from i on, len(b) if there is none; known is an
 // earlier answer.
