@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -388,34 +389,38 @@ func TestOneQuestionForManyWhoAsk(t *testing.T) {
 	b := newBox()
 	asking, release := make(chan struct{}, 100), make(chan struct{})
 	var asks atomic.Int32
-	b.Ask = func(context.Context, string) (packet.Verdict, error) {
+	b.Ask = func(ctx context.Context, _ string) (packet.Verdict, error) {
 		asks.Add(1)
 		asking <- struct{}{}
 		<-release
-		return packet.Verdict{Allow: true}, nil
+		return packet.Verdict{Allow: true}, ctx.Err()
 	}
+	verdict := func(ctx context.Context) {
+		if v, err := b.Verdict(ctx, "a.allowed.example"); err != nil || !v.Allow {
+			t.Errorf("%+v, %v", v, err)
+		}
+	}
+	// Who came first and who comes later go away: neither takes anybody along.
+	first, cancelFirst := context.WithCancel(t.Context())
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = b.Verdict(first, "a.allowed.example")
+	}()
+	<-asking
 	var wg sync.WaitGroup
 	for range 20 {
-		wg.Go(func() {
-			if v, err := b.Verdict(t.Context(), "a.allowed.example"); err != nil || !v.Allow {
-				t.Errorf("%+v, %v", v, err)
-			}
-		})
+		wg.Go(func() { verdict(t.Context()) })
 	}
-	// Who goes away does not wait, and takes nobody along.
-	ctx, cancel := context.WithCancel(t.Context())
-	gone := make(chan error)
-	<-asking
-	go func() {
-		_, err := b.Verdict(ctx, "a.allowed.example")
-		gone <- err
-	}()
-	cancel()
-	if err := <-gone; !errors.Is(err, context.Canceled) {
+	cancelFirst()
+	later, cancelLater := context.WithCancel(t.Context())
+	cancelLater()
+	if _, err := b.Verdict(later, "a.allowed.example"); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	close(release)
 	wg.Wait()
+	<-gone
 	if asks.Load() != 1 {
 		t.Errorf("asked %d times", asks.Load())
 	}
@@ -600,7 +605,11 @@ func TestOverlongDatagramIsDropped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range [][]byte{append(packed, make([]byte, maxQuery)...), {}, packed} {
+	long, err := query("long.allowed.example", dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range [][]byte{append(long, make([]byte, maxQuery)...), {}, packed} {
 		if _, err := conn.Write(m); err != nil {
 			t.Fatal(err)
 		}
@@ -609,6 +618,11 @@ func TestOverlongDatagramIsDropped(t *testing.T) {
 	reply := make([]byte, maxQuery)
 	if n, err := conn.Read(reply); err != nil || n < headerSize || reply[0] != packed[0] || reply[1] != packed[1] {
 		t.Errorf("%x, %v", reply[:n], err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if slices.Contains(b.asked, "long.allowed.example") {
+		t.Error("it was read")
 	}
 }
 
