@@ -26,10 +26,10 @@ const (
 	trustBundle    = "ca-certificates.crt"
 	trustBundleToo = "ca-bundle.crt"
 	trustAuthority = "clawsup-egress.pem"
-	trustHash      = "7ef4595d.0"
+	trustHash      = "866934c0.0"
 )
 
-// TrustSubject is the common name of every authority. It is always the same,
+// TrustSubject is the common name of every authority (its organization is clawsup too). It is always the same,
 // so that its hash (openssl-rehash(1)) is known; which of them a box trusts is
 // told by the key.
 const TrustSubject = "clawsup egress"
