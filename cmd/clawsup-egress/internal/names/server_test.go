@@ -385,6 +385,20 @@ func TestVerdictsAreKeptForAWhile(t *testing.T) {
 	}
 }
 
+func TestVerdictsAreBounded(t *testing.T) {
+	b := newBox()
+	waiting := &kept{done: make(chan struct{})}
+	b.keep("waiting.example", waiting, time.Now())
+	for i := range maxKept * 2 {
+		k := &kept{done: make(chan struct{}), until: time.Now().Add(time.Hour)}
+		close(k.done)
+		b.keep(fmt.Sprintf("h%d.example", i), k, time.Now())
+	}
+	if len(b.kept) > maxKept || b.kept["waiting.example"] != waiting {
+		t.Errorf("%d are kept", len(b.kept))
+	}
+}
+
 func TestOneQuestionForManyWhoAsk(t *testing.T) {
 	b := newBox()
 	asking, release := make(chan struct{}, 100), make(chan struct{})
