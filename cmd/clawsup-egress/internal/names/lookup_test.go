@@ -29,15 +29,8 @@ type upstream struct {
 func resolver(t testing.TB, handle func(w dns.ResponseWriter, m *dns.Msg)) *upstream {
 	t.Helper()
 	u := new(upstream)
-	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	packets, listener := listen(t)
 	u.at = packets.LocalAddr().String()
-	listener, err := net.Listen("tcp4", u.at)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var wg sync.WaitGroup
 	for _, s := range []*dns.Server{{PacketConn: packets}, {Listener: listener}} {
 		count := &u.tcp

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -468,19 +469,31 @@ func TestSilentDaemonStopsNothingElse(t *testing.T) {
 	}
 }
 
+// listen gives sockets of both kinds on one port of loopback.
+func listen(t testing.TB) (udp net.PacketConn, tcp net.Listener) {
+	t.Helper()
+	for {
+		udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tcp, err := net.Listen("tcp4", udp.LocalAddr().String())
+		if err == nil {
+			return udp, tcp
+		}
+		_ = udp.Close()
+		if !errors.Is(err, syscall.EADDRINUSE) { // somebody else's connection may have that port
+			t.Fatal(err)
+		}
+	}
+}
+
 // serve has the box answer on loopback, over UDP and TCP on one port.
 func (b *box) serve(t testing.TB) netip.AddrPort {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp, tcp := listen(t)
 	at := udp.LocalAddr().(*net.UDPAddr).AddrPort()
-	tcp, err := net.Listen("tcp4", at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := b.ServeUDP(ctx, udp); !errors.Is(err, context.Canceled) {
