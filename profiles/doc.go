@@ -20,7 +20,8 @@
 //     one it came from. A file called like a built-in that extends its own name
 //     means the built-in; the parents of built-ins are built-ins.
 //  4. Lay each file over its parent, oldest first. Every key replaces the
-//     parent's value, but environment.set, whose names are added to the parent's.
+//     parent's value, but environment.set, whose names are added to the parent's,
+//     and rules about destinations, see below.
 //     The result must not contradict itself.
 //
 // # Who may widen
@@ -37,6 +38,17 @@
 // and a field of [Profile]. For environment variables an unprivileged file may
 // neither add a name nor change a value, because a changed HOME or PATH is
 // another program's configuration rather than less of it.
+//
+// # Destinations
+//
+// A file with [[network.rule]] or network.default adds a [NetworkLevel] to those
+// of its ancestors. Package policy lets each level decide by itself and takes
+// the strictest, so that rules need no order among them and can only take away.
+// For the first level of a chain there is nothing that it could be stricter
+// than: if root doesn't own its file, a level that asks about everything goes
+// before it. How a host, a method and a path are spelled is said here
+// ([CheckHost], [CheckMethod], [NormalPath]) for policy too, which speaks of
+// destinations in the same words.
 //
 // # The digest
 //

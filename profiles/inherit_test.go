@@ -19,40 +19,43 @@ var ladders = map[string]struct {
 	parent        string
 	tight, loosen []string
 }{
-	"files.rootfs":         {"'/srv/a'", nil, []string{"'/srv/b'", "'/srv/a/b'", "''"}},
-	"files.read":           {"['/opt/a', '/opt/b']", []string{"['/opt/b']", "[]", "['/opt/b', '/opt/a']"}, []string{"['/opt']", "['/opt/a/x']", "['/opt/a', '/opt/c']"}},
-	"files.proc":           {"'pids'", nil, []string{"'masked'"}},
-	"workspace.mode":       {"'scratch'", []string{"'none'"}, []string{"'ro'", "'overlay'", "'rw'"}},
-	"limits.memory":        {"'200M'", []string{"'100M'"}, []string{"'209715201'", "'1G'"}},
-	"limits.pids":          {"100", []string{"99", "16"}, []string{"101"}},
-	"limits.cpu":           {"0.5", []string{"0.49"}, []string{"0.51", "1"}},
-	"limits.cpu_time":      {"'10s'", []string{"'9s'"}, []string{"'10.001s'"}},
-	"limits.wall_time":     {"'30s'", []string{"'29s'"}, []string{"'31s'"}},
-	"limits.stdout":        {"1000", []string{"999", "1"}, []string{"1001"}},
-	"limits.stderr":        {"1000", []string{"999", "1"}, []string{"1001"}},
-	"limits.tmp":           {"'1M'", []string{"'1023K'"}, []string{"'1025K'"}},
-	"limits.tmp_files":     {"100", []string{"99"}, []string{"101"}},
-	"limits.shm":           {"'1M'", []string{"'1023K'"}, []string{"'1025K'"}},
-	"limits.scratch":       {"'1M'", []string{"'1023K'"}, []string{"'1025K'"}},
-	"limits.scratch_files": {"100", []string{"99"}, []string{"101"}},
-	"limits.file_size":     {"1000", []string{"999"}, []string{"1001"}},
-	"limits.open_files":    {"100", []string{"99"}, []string{"101"}},
-	"limits.stack":         {"'4M'", []string{"'3M'"}, []string{"'5M'"}},
-	"limits.disk_read":     {"'1M'", []string{"'1023K'"}, []string{"'1025K'"}},
-	"limits.disk_write":    {"'1M'", []string{"'1023K'"}, []string{"'1025K'"}},
-	"network.mode":         {"'none'", nil, nil},
-	"network.loopback":     {"false", nil, []string{"true"}},
-	"environment.pass":     {"['TERM', 'TZ']", []string{"['TZ']", "[]"}, []string{"['TERM', 'LC_ALL']", "['COLUMNS']"}},
-	"environment.set":      {"{ A = 'a', HOME = '/tmp' }", nil, []string{"{ A = 'b' }", "{ A = '' }", "{ B = 'a' }", "{ HOME = '/workspace' }"}},
-	"seccomp.groups":       {"['a', 'b']", []string{"['a']", "[]"}, []string{"['a', 'c']"}},
-	"effects.exec":         {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
-	"limits.layer":         {"'1M'", []string{"'1023K'"}, []string{"'2M'"}},
-	"limits.layer_files":   {"100", []string{"99"}, []string{"101"}},
-	"effects.fs_create":    {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
-	"effects.fs_modify":    {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
-	"effects.fs_delete":    {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
-	"effects.fs_many":      {"100", []string{"99"}, []string{"101"}},
-	"effects.quorum":       {"2", []string{"3"}, []string{"1"}},
+	"files.rootfs":           {"'/srv/a'", nil, []string{"'/srv/b'", "'/srv/a/b'", "''"}},
+	"files.read":             {"['/opt/a', '/opt/b']", []string{"['/opt/b']", "[]", "['/opt/b', '/opt/a']"}, []string{"['/opt']", "['/opt/a/x']", "['/opt/a', '/opt/c']"}},
+	"files.proc":             {"'pids'", nil, []string{"'masked'"}},
+	"workspace.mode":         {"'scratch'", []string{"'none'"}, []string{"'ro'", "'overlay'", "'rw'"}},
+	"limits.memory":          {"'200M'", []string{"'100M'"}, []string{"'209715201'", "'1G'"}},
+	"limits.pids":            {"100", []string{"99", "16"}, []string{"101"}},
+	"limits.cpu":             {"0.5", []string{"0.49"}, []string{"0.51", "1"}},
+	"limits.cpu_time":        {"'10s'", []string{"'9s'"}, []string{"'10.001s'"}},
+	"limits.wall_time":       {"'30s'", []string{"'29s'"}, []string{"'31s'"}},
+	"limits.stdout":          {"1000", []string{"999", "1"}, []string{"1001"}},
+	"limits.stderr":          {"1000", []string{"999", "1"}, []string{"1001"}},
+	"limits.tmp":             {"'1M'", []string{"'1023K'"}, []string{"'1025K'"}},
+	"limits.tmp_files":       {"100", []string{"99"}, []string{"101"}},
+	"limits.shm":             {"'1M'", []string{"'1023K'"}, []string{"'1025K'"}},
+	"limits.scratch":         {"'1M'", []string{"'1023K'"}, []string{"'1025K'"}},
+	"limits.scratch_files":   {"100", []string{"99"}, []string{"101"}},
+	"limits.file_size":       {"1000", []string{"999"}, []string{"1001"}},
+	"limits.open_files":      {"100", []string{"99"}, []string{"101"}},
+	"limits.stack":           {"'4M'", []string{"'3M'"}, []string{"'5M'"}},
+	"limits.disk_read":       {"'1M'", []string{"'1023K'"}, []string{"'1025K'"}},
+	"limits.disk_write":      {"'1M'", []string{"'1023K'"}, []string{"'1025K'"}},
+	"limits.net_connections": {"10", []string{"9"}, []string{"11"}},
+	"limits.net_sent":        {"1000", []string{"999"}, []string{"1001"}},
+	"limits.net_received":    {"1000", []string{"999"}, []string{"1001"}},
+	"network.mode":           {"'none'", nil, []string{"'egress'"}},
+	"network.loopback":       {"false", nil, []string{"true"}},
+	"environment.pass":       {"['TERM', 'TZ']", []string{"['TZ']", "[]"}, []string{"['TERM', 'LC_ALL']", "['COLUMNS']"}},
+	"environment.set":        {"{ A = 'a', HOME = '/tmp' }", nil, []string{"{ A = 'b' }", "{ A = '' }", "{ B = 'a' }", "{ HOME = '/workspace' }"}},
+	"seccomp.groups":         {"['a', 'b']", []string{"['a']", "[]"}, []string{"['a', 'c']"}},
+	"effects.exec":           {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
+	"limits.layer":           {"'1M'", []string{"'1023K'"}, []string{"'2M'"}},
+	"limits.layer_files":     {"100", []string{"99"}, []string{"101"}},
+	"effects.fs_create":      {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
+	"effects.fs_modify":      {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
+	"effects.fs_delete":      {"'ask'", []string{"'deny'"}, []string{"'allow'"}},
+	"effects.fs_many":        {"100", []string{"99"}, []string{"101"}},
+	"effects.quorum":         {"2", []string{"3"}, []string{"1"}},
 }
 
 // TestEveryKeyTightens loads, for every key and value, a child that root owns
@@ -60,7 +63,7 @@ var ladders = map[string]struct {
 func TestEveryKeyTightens(t *testing.T) {
 	for _, k := range keys {
 		ladder, ok := ladders[k.name]
-		if !k.bound {
+		if !k.bound || k.level || k.replaces { // levels and secrets have tests of their own
 			continue
 		}
 		if !ok {
@@ -219,12 +222,12 @@ func TestBuiltins(t *testing.T) {
 			t.Fatalf("%s: %v, or it may widen its parent", name, err)
 		}
 		for _, k := range keys {
-			if d.extends == "" && k.name != "extends" && len(k.settings(&p)) > 0 && d.line(k.settings(&p)[0].name) == 0 {
+			if d.extends == "" && !k.level && k.name != "extends" && len(k.settings(&p)) > 0 && d.line(k.settings(&p)[0].name) == 0 {
 				t.Errorf("%s has no parent and does not set %s", name, k.name)
 			}
 		}
 		for _, s := range settings(&p) {
-			if l.Origin[s.name] == "" {
+			if l.Origin[s.name] == "" && s.origin == "" {
 				t.Errorf("%s: nobody set %s", name, s.name)
 			}
 		}
@@ -232,7 +235,10 @@ func TestBuiltins(t *testing.T) {
 		if name == "agent" { // one for the host, not one for each call
 			groups = slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return g == "inotify" })
 		}
-		if p.Network.Mode != NetworkNone || len(p.Environment.Pass)+len(p.Files.Read)+len(groups) > 0 {
+		if rules := p.Network.Levels[0]; len(p.Network.Levels) > 1 || rules.Rules != nil || rules.Default != Ask || p.Secrets != nil {
+			t.Errorf("%s has rules or secrets of its own", name)
+		}
+		if p.Network.Mode != NetworkNone && name != "web" || len(p.Environment.Pass)+len(p.Files.Read)+len(groups) > 0 {
 			t.Errorf("%s reaches, passes, shows or permits more than a built-in should", name)
 		}
 	}
@@ -295,6 +301,7 @@ func TestTableMatchesProfile(t *testing.T) {
 	}
 	want := l.Profile
 	want.Name, want.Description, want.Extends = "", "", ""
+	want.Network.Default, want.Network.Levels = "", nil // of what reaches nothing there is none
 	if !reflect.DeepEqual(again, want) {
 		t.Errorf("written and decoded by tags:\n%+v\nwant\n%+v", again, want)
 	}
@@ -306,7 +313,11 @@ func TestTableMatchesProfile(t *testing.T) {
 			continue
 		}
 		for j := range f.Type.NumField() {
-			tags = append(tags, f.Tag.Get("toml")+"."+f.Type.Field(j).Tag.Get("toml"))
+			tag := f.Tag.Get("toml") + "." + f.Type.Field(j).Tag.Get("toml")
+			if tag == "network.level" { // whose files write rules
+				tag = "network.rule"
+			}
+			tags = append(tags, tag)
 		}
 	}
 	for _, k := range keys {

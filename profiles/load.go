@@ -209,6 +209,9 @@ func (d *document) over(parent *document, l *Loaded) error {
 	d.addLevel(parent, p)
 	for _, a := range d.assignments {
 		a.apply(p)
+		if a.key.table && a.name == a.key.name { // which has values by variable
+			continue
+		}
 		l.Origin[a.name] = d.source
 	}
 	if err := d.closeLevel(p, &before, l.Origin); err != nil {

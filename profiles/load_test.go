@@ -69,7 +69,7 @@ func TestNoSuchProfile(t *testing.T) {
 		}
 	}
 	_, err := Load("nosuch", nil)
-	mustFail(t, err, `"nosuch"`, "built in are default, readonly, python, node, build, strict")
+	mustFail(t, err, `"nosuch"`, "built in are default, readonly, python, node, build, web, strict, agent")
 	for _, name := range []string{"", "-", "A", "a b", "a\n", "a\x1b[2J", "a\u202e", "ä", "..", ".", strings.Repeat("a", 65), "a\x00.toml", "a\x00/b"} {
 		_, err := Load(name, []string{t.TempDir()})
 		mustFail(t, err)
@@ -267,6 +267,7 @@ func TestList(t *testing.T) {
 		"readonly built in: readonly",
 		"strict " + first + "/strict.toml ERROR",
 		"strict built in: strict",
+		"web built in: web",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

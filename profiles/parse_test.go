@@ -70,7 +70,8 @@ func TestFaults(t *testing.T) {
 		{"flag by number", "network.loopback = 0", 1, "wants true or false"},
 		{"choice", "workspace.mode = 'RW'", 1, `wants "none" or "scratch" or "ro" or "overlay" or "rw", not the text "RW"`},
 		{"choice by number", "files.proc = 1", 1, `wants "masked" or "pids"`},
-		{"network", "network.mode = 'host'", 1, `wants "none"`},
+		{"network", "network.mode = 'host'", 1, `wants "none" or "egress"`},
+		{"what reaches nothing", "network.default = 'allow'", 1, `wants "ask" or "deny"`},
 		{"decision", "effects.exec = ''", 1, `wants "allow" or "ask" or "deny"`},
 		{"nobody's yes", "effects.quorum = 0", 1, "wants a whole number of people from 1 to 3, not the number 0"},
 		{"nobody's yes, negative", "effects.quorum = -1", 1, "from 1 to 3"},
@@ -246,6 +247,9 @@ func FuzzParse(f *testing.F) {
 		"", "extends = 'build'", "[environment]\nset.A = 'b'\npass = ['TERM', 'TZ']",
 		"files.read = ['/opt', \"/srv/\\u00e4\"]", "limits = { cpu = 1, pids = 0x40 }",
 		"a.b.c.d = [[[[1]]]]", "[[files]]\n[[files.read]]", "'' = ''", "limits.cpu = nan",
+		"extends = 'web'\n[[network.rule]]\nhost = '*.example.com'\nports = [443, 8443]\nmethods = ['GET', 'WEBSOCKET']\npaths = ['/', '/v1/**']\nfields = { id = ['1'] }\naddresses = ['10.0.0.0/8']\ndecision = 'allow'\n[secrets]\nTOKEN = 'token'",
+		"extends = 'web'\nnetwork.default = 'deny'\n[[network.rule]]\nhost = '10.1.2.3'\nthrough = 'tcp'\nports = [22]\ndecision = 'ask'\n[[network.rule]]\nhost = 'a.b'\ndecision = 'deny'\n[network.rule.fields]\nx = ['y']",
+		"network = { rule = [ { host = 'a' }, 3 ] }",
 	} {
 		f.Add([]byte(s))
 	}
@@ -267,15 +271,26 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// encode writes what bounds the box as a profile file.
+// encode writes what bounds the box as a profile file; rules of one level alone.
 func encode(p *Profile) string {
-	var b strings.Builder
+	var b, rules strings.Builder
 	for _, k := range keys {
-		if k.bound {
-			for _, s := range k.settings(p) {
+		if !k.bound {
+			continue
+		}
+		for _, s := range k.settings(p) {
+			if s.level == 0 {
 				fmt.Fprintf(&b, "%s = %s\n", s.name, s.toml)
 			}
 		}
 	}
-	return b.String()
+	if p.Network.Mode == NetworkEgress {
+		for _, r := range p.Network.Levels[0].Rules {
+			fmt.Fprintln(&rules, "[[network.rule]]")
+			for _, s := range r.settings() {
+				fmt.Fprintf(&rules, "%s = %s\n", s.name, s.toml)
+			}
+		}
+	}
+	return b.String() + rules.String()
 }

@@ -25,8 +25,8 @@ every effective value and the file that set it, ` + "`clawsup profile check FILE
 
 ` + "`extends`" + ` names one parent; without it, the parent is default. A chain has at most 8 files.
 A key that a file sets replaces the parent's value, but the variables of environment.set are
-added to the parent's. A profile gets at most what its parent has; the column "inheritance" says
-what that means for each key. A file that root owns, and that nobody else can write, in a
+added to the parent's, and rules about destinations stay beside the parent's. A profile gets at
+most what its parent has; the column "inheritance" says what that means for each key. A file that root owns, and that nobody else can write, in a
 directory of which the same holds, may widen its parent. A file in a profile directory that is
 called like a built-in profile is used in its place if that holds for it, and not at all
 otherwise; ` + "`extends`" + ` of its own name then means the built-in.
@@ -54,13 +54,66 @@ func Reference(w io.Writer) error {
 		}
 		line(&b, code(k.name), k.kind, strings.Join(values, "<br>"), k.rule, k.doc)
 	}
-	for _, section := range []func(*bytes.Buffer) error{referBuiltins, referContradictions, referPaths, referEnvironment} {
+	for _, section := range []func(*bytes.Buffer) error{referRules, referBuiltins, referContradictions, referPaths, referEnvironment} {
 		if err := section(&b); err != nil {
 			return err
 		}
 	}
 	_, err = w.Write(b.Bytes())
 	return err
+}
+
+const rulesHead = `
+## Destinations
+
+With ` + "`network.mode = \"egress\"`" + `, each connection and each HTTP request out of the box is decided about
+by rules, and by a person where they say ask. A rule is a table of its own:
+
+    [[network.rule]]
+    host = "api.example.com"
+    methods = ["GET"]
+    paths = ["/v1/**"]
+    decision = "allow"
+
+`
+
+const rulesTail = `
+A rule that denies is about everything that it doesn't name: with a host alone, every port and every way
+there. A rule that allows or asks is about the usual port and about requests.
+
+Of several rules about one request the most specific counts: one host before a longer ending before a
+shorter one; then one path before a longer directory before a shorter one before every path; then one that
+names methods before one that doesn't; then one with fields before one without. Of equally specific ones
+deny goes before ask and ask before allow. What no rule is about is what ` + "`network.default`" + ` says.
+
+A path is written in one spelling: percent-encoded where RFC 3986 wants it, in capitals, and nowhere else.
+Requests with "." or ".." as a part of their path, in whatever encoding, are refused. A rule with paths
+that denies or asks is also about a path that a server may read as one of its own: with encoded or doubled
+slashes, backslashes, and parameters behind semicolons. Servers that tell no case apart are not thought
+of.
+
+A rule with fields that denies or asks also counts where it can't be told: where some of several values of
+a field are listed, or the body can't be looked at. One that allows doesn't.
+
+Each file of a chain that has rules or a default is a level. It decides by itself, and the strictest of
+what the levels decide counts; what a level has neither a rule nor a default for is left to the others. A
+network of addresses has to be named on every level that has a rule for the host, or a default of ask. The
+rules of a file that root alone can write count by themselves where no ancestor has any; those of another
+file can only take away from asking about everything.
+
+` + "`secrets`" + ` gives a variable of the box a placeholder for a secret. It becomes the secret on its
+way out alone, after the decision, where the secret is bound to.
+`
+
+// referRules lists the keys of a rule, and says which rule counts.
+func referRules(b *bytes.Buffer) error {
+	b.WriteString(rulesHead)
+	header(b, "key", "type", "meaning")
+	for _, k := range ruleKeys {
+		line(b, code(k.name), k.kind, k.doc)
+	}
+	b.WriteString(rulesTail)
+	return nil
 }
 
 // referBuiltins compares the built-in profiles where they differ.
@@ -93,8 +146,8 @@ func referBuiltins(b *bytes.Buffer) error {
 		}
 	}
 	b.WriteString("\nAll have the same variables, and none passes any.\n\n" +
-		"agent is for the agent that clawsupd starts, whose box stays. cpu_time, wall_time, stdout, stderr\n" +
-		"and the limits of a scratch workspace don't bound an agent, under any profile: its section in\n" +
+		"agent is for the agent that clawsupd starts, whose box stays. cpu_time, wall_time, stdout, stderr,\n" +
+		"net_sent, net_received and the limits of a scratch workspace don't bound an agent, under any profile: its section in\n" +
 		"clawsup.toml says how it is stopped, how much of its output is kept and how large its state\n" +
 		"directory may grow. HOME is that directory, and its workspaces are read-only whatever\n" +
 		"workspace.mode says.\n")
@@ -105,6 +158,9 @@ func referContradictions(b *bytes.Buffer) error {
 	b.WriteString("\n## Contradictions\n\nThese are errors:\n\n")
 	for _, c := range contradictions {
 		fmt.Fprintf(b, "- %s above %s%s: %s.\n", code(c.small), code(c.large), c.when, c.why)
+	}
+	for _, c := range disagreements {
+		fmt.Fprintf(b, "- %s.\n", c.text)
 	}
 	return nil
 }
