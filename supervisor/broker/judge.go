@@ -41,6 +41,7 @@ func (j judge) Name(box *egress.Box, host string) packet.Verdict {
 	}
 	if !could {
 		v.Reason = "no rule of profile " + r.profile.Profile.Name + " could let it out"
+		r.refused(packet.Refusal{Kind: packet.RefusedName, Host: host, Detail: v.Reason})
 	}
 	return v
 }
@@ -518,8 +519,9 @@ func (j judge) Ended(box *egress.Box, q packet.Query, _ packet.Verdict, t packet
 }
 
 // Refused writes down what clawsup-egress refused by itself.
-func (j judge) Refused(box *egress.Box, n packet.Refusal) {
-	r := reachOfBox(box)
+func (j judge) Refused(box *egress.Box, n packet.Refusal) { reachOfBox(box).refused(n) }
+
+func (r *reach) refused(n packet.Refusal) {
 	at := n.Host
 	if n.Port != 0 {
 		at = net.JoinHostPort(n.Host, strconv.Itoa(int(n.Port)))
