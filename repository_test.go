@@ -193,8 +193,8 @@ var links = []struct {
 	},
 	{
 		[]string{"./cmd/clawsup-egress"}, false,
-		[]string{"net", "net/http", "os/exec", "github.com/seccomp/", "github.com/opencontainers/", "github.com/sirupsen/"},
-		"it holds sockets of agents and needs nothing else",
+		[]string{"os/exec", "os/user", "plugin", "github.com/seccomp/", "github.com/opencontainers/", "github.com/containerd/", "github.com/sirupsen/", "github.com/google/nftables", "github.com/vishvananda/"},
+		"it reads the bytes of the network: it starts nothing, and sets nothing up",
 	},
 	{
 		[]string{"./cmd/clawsupd"}, true,

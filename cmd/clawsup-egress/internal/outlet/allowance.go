@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package outlet
+
+import (
+	"sync/atomic"
+
+	"github.com/clawsup/clawsup/supervisor/relay/packet"
+)
+
+// allowance bounds a number of things at one time.
+type allowance struct {
+	most int64
+	used atomic.Int64
+}
+
+// take takes n, or nothing.
+func (a *allowance) take(n int64) bool {
+	if a.used.Add(n) > a.most {
+		a.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+func (a *allowance) give(n int64) { a.used.Add(-n) }
+
+// meter counts the bytes of a box, and bounds them.
+type meter struct {
+	most  [2]int64 // out, in; 0: no bound
+	moved [2]atomic.Int64
+}
+
+// The directions, as boxed.Pass numbers them where the box is the first end.
+const (
+	out = 0
+	in  = 1
+)
+
+// take counts bytes before they are passed on. errCap: they may not be.
+func (m *meter) take(direction int, n int64) error {
+	if moved := m.moved[direction].Add(n); m.most[direction] > 0 && moved > m.most[direction] {
+		m.moved[direction].Add(-n)
+		return errCap
+	}
+	return nil
+}
+
+// spent says whether nothing more may be moved in one of the directions.
+func (m *meter) spent() bool {
+	for d := range m.most {
+		if m.most[d] > 0 && m.moved[d].Load() >= m.most[d] {
+			return true
+		}
+	}
+	return false
+}
+
+// refusedError is a no of this package.
+type refusedError struct {
+	kind   packet.RefusalKind
+	detail string
+}
+
+func (e *refusedError) Error() string { return e.detail }
+
+var errCap = &refusedError{packet.RefusedCap, "the call's bound of bytes is reached"}
