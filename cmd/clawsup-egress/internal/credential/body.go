@@ -61,7 +61,7 @@ func encoded(header http.Header) bool {
 // secret always is, since forms have credentials; other bodies are where a secret has a place
 // in bodies of that host, whatever they say they are, for servers guess.
 func (f *Found) expectBody(r *http.Request) *packet.Refusal {
-	f.body, _ = kindOf(r.Header)
+	f.body, f.boundary = kindOf(r.Header)
 	if len(f.here) == 0 || !hasBody(r) {
 		return nil
 	}
@@ -70,6 +70,8 @@ func (f *Found) expectBody(r *http.Request) *packet.Refusal {
 	switch {
 	case len(r.Header.Values("Content-Type")) > 1:
 		return f.refuse(packet.RefusedProtocol, "two headers Content-Type")
+	case f.body == multipartBody && (f.boundary == "" || encoded(r.Header)):
+		return f.refuse(packet.RefusedProtocol, "the parts of a form can't be looked at, and a secret is for this host")
 	case f.needs && encoded(r.Header):
 		return f.refuse(packet.RefusedProtocol, "a compressed body can't be looked at, and a secret of this host has its place in bodies")
 	}
@@ -116,9 +118,16 @@ func (f *Found) bodySpots(body []byte) ([]spot, *packet.Refusal) {
 }
 
 // Watch gives a body that streams. Reading fails with a *RefusedError where a
-// placeholder of the box passes, and gives nothing of it.
+// placeholder of the box passes, and gives nothing of it; or, to a host of a
+// secret, where a part of a form carries another credential.
 func (f *Found) Watch(body io.ReadCloser) io.ReadCloser {
-	if body == nil || len(f.view.holders) == 0 {
+	if body == nil {
+		return nil
+	}
+	if f.body == multipartBody && len(f.here) > 0 {
+		body = newParts(body, f, f.boundary)
+	}
+	if len(f.view.holders) == 0 {
 		return body
 	}
 	return &holding{from: body, scan: newScan(f.view.finder()), match: func(_ []byte, needle, _, _ int) error {

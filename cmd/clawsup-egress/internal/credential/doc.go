@@ -38,14 +38,14 @@
 //
 // A host that any secret is bound to is that secret's: a program that was taken
 // over must not reach an account of its own there. Refused are headers, query
-// fields and form fields that carry credentials (table.go), userinfo, and every
-// place that a secret is bound to there and that holds something else. Where a
+// fields and form fields, also of multipart/form-data, that carry credentials
+// (table.go), userinfo, and every place that a secret is bound to there and that holds something else. Where a
 // secret is bound to the path, a path without a placeholder of such a secret is
 // refused, whoever asks, and before the placeholder there are only short plain
 // segments, so that no other token fits in there.
 //
 // What this does not see: credentials in JSON fields that no secret is bound to,
-// in parts of multipart bodies, in bodies of other types, and in headers and
+// in bodies of other types, in messages of WebSockets, and in headers and
 // fields with names that say nothing. Client certificates are never sent.
 //
 // # Masking

@@ -32,6 +32,7 @@ type Found struct {
 	host         string
 	port         uint16
 	body         bodyKind
+	boundary     string // of multipartBody
 	needs        bool
 	path, search string
 }

@@ -35,11 +35,16 @@ func messagesOf(t testing.TB, sent []byte) (list []string) {
 	t.Helper()
 	r := bytes.NewReader(sent)
 	for r.Len() > 0 {
-		f, err := ws.ReadFrame(r)
-		if err != nil || !f.Header.Masked {
-			t.Fatalf("frame %+v: %v", f.Header, err)
+		h, err := ws.ReadHeader(r)
+		if err != nil || !h.Masked || h.Length > MaxMessage {
+			t.Fatalf("frame %+v: %v", h, err)
 		}
-		list = append(list, string('0'+rune(f.Header.OpCode))+" "+string(ws.UnmaskFrame(f).Payload))
+		payload := make([]byte, h.Length)
+		if _, err := io.ReadFull(r, payload); err != nil {
+			t.Fatal(err)
+		}
+		ws.Cipher(payload, h.Mask, 0)
+		list = append(list, string('0'+rune(h.OpCode))+" "+string(payload))
 	}
 	return list
 }

@@ -47,13 +47,14 @@ func (s *scan) feed(b []byte, base int64, from int, match func(needle, from, to 
 		}
 		// The bytes between are read one by one, and at least one is.
 		for first := true; i < len(b) && (first || i < until || !s.idle()); first = false {
-			c := b[i]
-			if s.at == 0 && s.root[s.symbol(c)] == 0 && c != '%' && c != '\\' && !s.percent.awake && !s.json.awake {
-				i++ // nearly every one
-				continue
+			if s.idle() {
+				if n := s.dull(b[i:]); n > 0 {
+					i += n
+					continue
+				}
 			}
 			s.offset = base + int64(i)
-			s.read(c, report)
+			s.read(b[i], report)
 			i++
 		}
 	}
@@ -62,6 +63,36 @@ func (s *scan) feed(b []byte, base int64, from int, match func(needle, from, to 
 
 // idle reports whether nothing has begun.
 func (s *scan) idle() bool { return s.at == 0 && !s.percent.awake && !s.json.awake }
+
+// dull is how many bytes at the beginning of b nothing begins with, whichever
+// way they are read; 0 where that is not seen at once.
+func (s *scan) dull(b []byte) int {
+	if s.begins(b[0]) {
+		return 0
+	}
+	switch {
+	case b[0] == '\\':
+		if len(b) > 1 && short[b[1]] != 0 && !s.begins(b[1]) && !s.begins(short[b[1]]) {
+			return 2
+		}
+		return 0
+	case b[0] == '%':
+		if len(b) < 3 {
+			return 0
+		}
+		high, low := hex(b[1]), hex(b[2])
+		if high < 0 {
+			return 1
+		}
+		if low >= 0 && !s.begins(b[1]) && !s.begins(b[2]) && !s.begins(byte(high<<4|low)) {
+			return 3
+		}
+		return 0
+	}
+	return 1
+}
+
+func (s *scan) begins(c byte) bool { return s.root[s.symbol(c)] != 0 }
 
 // ahead is the index of c from i on, len(b) if there is none; known is an
 // earlier answer.
