@@ -96,6 +96,7 @@ except OSError as e:
     print(errno.errorcode[e.errno])
 print(open("/etc/resolv.conf").read().split())
 print([x for x in open("/etc/nsswitch.conf") if x.startswith("hosts")])
+print(len(socket.getaddrinfo("198.18.7.7", 1, socket.AF_INET, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)))
 print(socket.gethostbyname("localhost"), socket.gethostbyname(socket.gethostname()))
 `
 
@@ -108,6 +109,7 @@ EPERM
 EACCES
 ['nameserver', '198.18.0.1', 'options', 'no-aaaa', 'timeout:2', 'attempts:4']
 ['hosts: files dns\n']
+1
 127.0.0.1 127.0.0.1
 `
 

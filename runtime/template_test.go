@@ -4,10 +4,12 @@ package runtime
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,7 +107,19 @@ func processesOf(t *testing.T, box *Sandbox) []int {
 		pid, _ := strconv.Atoi(word)
 		pids = append(pids, pid)
 	}
-	slices.Sort(pids)
+	// As the box numbers them: the host's numbers begin again at some time.
+	number := func(pid int) int {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		_, after, found := strings.Cut(string(b), "\nNSpid:")
+		line, _, _ := strings.Cut(after, "\n")
+		if err != nil || !found {
+			return math.MaxInt // it has ended
+		}
+		words := strings.Fields(line)
+		n, _ := strconv.Atoi(words[len(words)-1])
+		return n
+	}
+	slices.SortFunc(pids, func(a, b int) int { return cmp.Compare(number(a), number(b)) })
 	return pids
 }
 

@@ -66,7 +66,9 @@ type Tree struct {
 	// HostNetwork shows the host's resolver, for a box that stays in the
 	// host's network.
 	HostNetwork bool
-	// Resolver answers DNS; zero: nobody does, or who HostNetwork shows.
+	// Resolver answers DNS; zero: nobody does, or who HostNetwork shows. A given
+	// Rootfs has a resolv.conf of its own: whatever server that names, its port
+	// 53 is what a led network captures (package netns), if it isn't loopback's.
 	Resolver netip.Addr
 	// InitUID and InitGID are, on the host, uid and gid 0 of the box;
 	// ToolUID and ToolGID those that the tool runs with.
