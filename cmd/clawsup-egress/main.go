@@ -38,7 +38,7 @@ const (
 	// maxRoots bounds it, in bytes: bundles of today have a quarter of a megabyte.
 	maxRoots = 4 << 20
 	// memoryLimit makes the collector work harder rather than the box run out.
-	memoryLimit = 128 << 20
+	memoryLimit = 384 << 20
 )
 
 func main() {

@@ -396,6 +396,10 @@ func (x *exchange) modify(answer *http.Response) error {
 	if mask := x.box.mask.Load(); mask != nil {
 		x.mask = mask
 	}
+	if len(answer.Trailer) > 0 { // HTTP/1.1 has room for one behind chunks alone
+		answer.ContentLength = -1
+		answer.Header.Del("Content-Length")
+	}
 	x.mask.Header(answer.Header)
 	answer.Body = x.mask.Reader(answer.Body)
 	return nil
