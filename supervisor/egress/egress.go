@@ -227,7 +227,7 @@ func (t *talk) name(b *Box, w packet.Word) error {
 	if !v.Allow {
 		return t.answer(w.ID, denial(v))
 	}
-	return t.answer(w.ID, packet.Verdict{Allow: true, Early: v.Early, Networks: v.Networks, Addresses: v.Addresses})
+	return t.answer(w.ID, packet.Verdict{Allow: true, Early: v.Early, Networks: v.Networks, Addresses: v.Addresses, Passing: v.Passing})
 }
 
 // denial is what the helper is told of a no.
