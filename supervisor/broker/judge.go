@@ -409,7 +409,9 @@ func (r *reach) facts(q *packet.Query) []approval.Fact {
 	switch q.Through {
 	case packet.HTTP:
 		add("request", visible.Text(q.Method)+" "+q.Scheme+"://"+visible.Text(at)+visible.Text(q.Path))
-		add("query", visible.Text(q.Search))
+		if q.Search != "" {
+			add("query", visible.Text(q.Search))
+		}
 		add("body", bytesText(q.Size))
 		if q.Method == "WEBSOCKET" {
 			add("note", "a connection both ways: what passes through it is not looked at")
@@ -425,6 +427,8 @@ func (r *reach) facts(q *packet.Query) []approval.Fact {
 	switch {
 	case len(q.Addresses) > 0:
 		add("address", addressText(q.Addresses))
+	case r.b.generation.Load().Config.Network.Hosts[q.Host] != "":
+		add("address", r.b.generation.Load().Config.Network.Hosts[q.Host]+", by the configuration")
 	case !literal(q.Host):
 		add("address", "looked up after a yes: the name itself would be sent to a stranger's server")
 	}
@@ -434,7 +438,7 @@ func (r *reach) facts(q *packet.Query) []approval.Fact {
 	for _, f := range q.Fields {
 		add("field", visible.Quote(cut(f.Name, 64))+" is "+visible.Quote(cut(f.Value, 200)))
 	}
-	add("by", visible.Text(r.person.command))
+	add("by", r.person.command)
 	if r.person.skill != "" {
 		list = append(list, approval.Fact{Name: "skill", Value: visible.Text(r.person.skill), Digest: r.person.skillDigest})
 	}
