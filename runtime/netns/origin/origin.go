@@ -23,8 +23,8 @@ var (
 	// Resolver answers DNS, on port 53. The proxies are at the same address.
 	Resolver = netip.MustParseAddr("198.18.0.1")
 	// Own is the box's own address beside 127.0.0.1: what its programs see as
-	// theirs, and stays among them. No name may get it.
-	Own = netip.MustParseAddr("198.19.255.254")
+	// theirs, and stays among them. It is the first of Names, which no name gets.
+	Own = netip.MustParseAddr("198.18.0.0")
 )
 
 // Ports of Resolver for programs that prefer a proxy.
