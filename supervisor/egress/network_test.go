@@ -3,7 +3,6 @@
 package egress
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -168,20 +167,5 @@ func TestRealNetwork(t *testing.T) {
 	_ = listener.Close()
 	if _, err := dialIn(t, in, "198.18.7.7:443"); err == nil {
 		t.Error("a box that is shut still leads somewhere")
-	}
-}
-
-// BenchmarkAsk measures a question and its answer through the socket, with a
-// judge that knows at once.
-func BenchmarkAsk(b *testing.B) {
-	w := newWorld(b)
-	box := w.open(BoxOptions{})
-	f := w.start()
-	f.opened()
-	q := get("api.example")
-	q.Path, q.Search = "/v1/chat/completions", "a=b"
-	w.judge.asks(func(context.Context, packet.Query) packet.Verdict { return packet.Verdict{Reason: "no"} })
-	for b.Loop() {
-		f.ask(box, q)
 	}
 }

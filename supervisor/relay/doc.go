@@ -10,6 +10,9 @@
 //	err = helper.Probe(ctx, socket, relay.Probe{...})
 //	err = r.Close()
 //
+// What the helper says about boxes that reach beyond themselves goes to a
+// Handler (package egress), given before Run.
+//
 // The two ends of a relay may be in different network namespaces: a socket
 // stays in the one that it was made in, whoever holds it. The helper itself
 // is in a box with an empty one.
@@ -19,7 +22,9 @@
 // It can read and change what goes through it, ask for connections of relays
 // that it was given, some five hundred a second, and lie about readiness. It names
 // relays by numbers and never an address. What it says is bounded and strictly
-// read (package packet); the first word that makes no sense ends it.
+// read (package packet); the first word that makes no sense ends it. The sockets
+// that it is given are of other network namespaces than its own: that it can't
+// connect them anew, bind them or listen on them is its seccomp filter's work.
 //
 // # What happens when it ends
 //
@@ -31,5 +36,6 @@
 // # Limits
 //
 // A relay has 256 connections at most, all together 512, and 512 new ones a
-// second: more wait. A pair that moves nothing for two hours is closed.
+// second: more wait. Words about boxes are read 20,000 a second, and then more
+// slowly. A pair that moves nothing for two hours is closed.
 package relay
