@@ -29,3 +29,19 @@ func inNetwork(ns *os.File, f func() error) error {
 // Service.InNetwork does. It may be called from Prepare on, also while Run is
 // running; once the box has ended it is an error.
 func (s *Sandbox) InNetwork(f func() error) error { return inNetwork(s.init.file, f) }
+
+// InNetwork runs f on a thread that is in the box's network namespace, from
+// Host.Berth to Serve or Close: before anything of the service runs.
+func (s *Berth) InNetwork(f func() error) error {
+	pid, err := s.process.Pid()
+	if err != nil {
+		return err
+	}
+	// It waits in the box and isn't waited for: the number is still its own.
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return inNetwork(ns, f)
+}

@@ -127,18 +127,17 @@ func (a *Agent) bring(ctx context.Context) (r *run, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if way != nil {
+		if err := way.Open(box.InNetwork); err != nil {
+			return nil, errors.Join(err, box.Close())
+		}
+	}
 	service, err := box.Serve(ctx, p.call, log)
 	if err != nil {
 		return nil, errors.Join(err, box.Close())
 	}
 	started := a.newRun(service)
-	if way != nil {
-		err = way.Open(service.InNetwork)
-	}
-	if err == nil {
-		err = a.loopback(started)
-	}
-	if err == nil {
+	if err = a.loopback(started); err == nil {
 		err = a.keep(service)
 	}
 	if err != nil {
