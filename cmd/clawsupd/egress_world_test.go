@@ -144,7 +144,11 @@ type went struct {
 
 func (w went) String() string {
 	b, _ := json.Marshal(w.Reached)
-	return fmt.Sprintf("%s %v: stdout %q, stderr %q, reached %s", w.ID, w.Result, w.out, w.err, b)
+	end := fmt.Sprint(w.State)
+	if r := w.Result; r != nil {
+		end = fmt.Sprintf("%v %d %s", r.Status, r.ExitCode, r.Message)
+	}
+	return fmt.Sprintf("%s %s: stdout %q, stderr %q, reached %s", w.ID, end, w.out, w.err, b)
 }
 
 // ok says whether the tool ended by itself with status 0.

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // World is a host and all that it can reach.
@@ -39,7 +41,8 @@ func New(t testing.TB) *World {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
-	dir, err := os.MkdirTemp("", "clawsup-world-")
+	sweep()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", prefix, os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +59,23 @@ func New(t testing.TB) *World {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// prefix begins the names of worlds' directories; the process whose it is follows.
+const prefix = "clawsup-world-"
+
+// sweep removes what tests left that were killed. Of their namespaces nothing is left.
+func sweep() {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
+	for _, dir := range dirs {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(dir), prefix+"%d-", &pid); err != nil {
+			continue
+		}
+		if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			_ = os.RemoveAll(dir)
+		}
+	}
 }
 
 func (w *World) open() (err error) {

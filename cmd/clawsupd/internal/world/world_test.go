@@ -357,6 +357,27 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
+// TestSweep: what a killed test left is removed, and nobody else's is.
+func TestSweep(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	dead := exec.Command("true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for name, stays := range map[string]bool{
+		fmt.Sprint(prefix, dead.Process.Pid, "-1"): false, fmt.Sprint(prefix, os.Getpid(), "-1"): true, prefix + "other": true,
+	} {
+		dir := filepath.Join(os.TempDir(), name)
+		if err := os.MkdirAll(dir+"/git", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		sweep()
+		if _, err := os.Lstat(dir); os.IsNotExist(err) == stays {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // holders are the threads, descriptors and mounts that hold a namespace.
 func holders(t *testing.T, ids map[string]bool) (all []string) {
 	t.Helper()
