@@ -42,8 +42,11 @@ func (f *Found) Fill(r *http.Request, body []byte, values []packet.Value) ([]byt
 		}
 		r.ContentLength = int64(len(body))
 		r.Header.Del("Content-Length")
-		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.TransferEncoding = nil
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		if r.Body, _ = r.GetBody(); len(body) == 0 { // or the length would count as unknown
+			r.Body = http.NoBody
+		}
 	}
 	if !slices.Equal(inOrder(p.done), f.Uses) {
 		return nil, errChanged

@@ -37,13 +37,13 @@ type Found struct {
 	path, search string
 }
 
-// Path is the path for packet.Query: as it is sent, with {SECRET} in the place
-// of a placeholder, which no path has otherwise, since braces are
-// percent-encoded in one.
+// Path is the path for packet.Query: as it is sent, with (SECRET) in the place
+// of a placeholder, as in /bot(telegram)/getMe, so that rules can name it and
+// nobody is shown a placeholder. In what stands before that there are no parentheses, see plain.
 func (f *Found) Path() string { return f.path }
 
-// Search is the query for packet.Query: as it is sent, with {SECRET} in the
-// place of a placeholder.
+// Search is the query for packet.Query: as it is sent, with (SECRET) in the
+// place of a placeholder. A program can write that too: Uses counts.
 func (f *Found) Search() string { return f.search }
 
 // NeedsBody reports whether the body is to be read whole, at most MaxBody bytes
@@ -65,7 +65,7 @@ func (f *Found) bound(kind packet.PlaceKind) (is bool) {
 // boundName reports whether a secret has a place of that kind and name on this
 // host; servers that take no account of case are thought of.
 func (f *Found) boundName(kind packet.PlaceKind, name string) (is bool) {
-	placed(f.here, kind, func(_ *packet.Binding, p packet.Place) { is = is || plainName(p.Name) == plainName(name) })
+	placed(f.here, kind, func(_ *packet.Binding, p packet.Place) { is = is || looseName(p.Name) == looseName(name) })
 	return is
 }
 

@@ -43,7 +43,7 @@ func (f *Found) inspectPath(r *http.Request) *packet.Refusal {
 
 // hide shows names of secrets in place of placeholders.
 func hide(text string, spots []spot) string {
-	text, _ = splice(text, spots, func(use packet.Use) (string, error) { return "{" + use.Secret + "}", nil })
+	text, _ = splice(text, spots, func(use packet.Use) (string, error) { return "(" + use.Secret + ")", nil })
 	return text
 }
 

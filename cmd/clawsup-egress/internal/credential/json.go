@@ -46,10 +46,13 @@ type level struct {
 
 // walk visits all values of one JSON text (RFC 8259), those that hold others
 // first. It is strict: UTF-8 alone, no object with two fields of one name, at most maxDepth levels,
-// nothing after the value. Errors never repeat the text.
+// nothing after the value. Its errors never repeat the text.
 func walk(text []byte, visit func(element) error) error {
-	if !utf8.Valid(text) {
+	switch {
+	case !utf8.Valid(text):
 		return errors.New("it is not UTF-8")
+	case !json.Valid(text):
+		return errors.New("it is not one JSON value")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -58,11 +61,11 @@ func walk(text []byte, visit func(element) error) error {
 	for {
 		before := int(d.InputOffset())
 		token, err := d.Token()
-		if errors.Is(err, io.EOF) && len(levels) == 0 && before > 0 {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil || before > 0 && len(levels) == 0 {
-			return errors.New("it is not one JSON value")
+		if err != nil {
+			return err
 		}
 		delim, _ := token.(json.Delim)
 		if delim == '}' || delim == ']' {

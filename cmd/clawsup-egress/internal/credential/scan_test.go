@@ -251,7 +251,7 @@ func TestScanAgainstNaive(t *testing.T) {
 		return b
 	}
 	found := 0
-	for range 20000 {
+	for range 8000 {
 		values := [][]byte{append(word(3+r.IntN(4)), "a"...), word(4 + r.IntN(8))}
 		if len(values[0]) < MinMasked || len(values[1]) < MinMasked {
 			continue
@@ -274,7 +274,7 @@ func TestScanAgainstNaive(t *testing.T) {
 			found++
 		}
 	}
-	if found < 1000 {
+	if found < 400 {
 		t.Errorf("only %d texts had a value", found)
 	}
 }

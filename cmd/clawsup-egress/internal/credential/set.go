@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,6 +35,7 @@ type view struct {
 	bindings map[string]*packet.Binding // by secret
 	holders  []*packet.Binding          // those with placeholders, by name of the secret
 	finder   func() *automaton          // of placeholders; an id is an index of holders
+	hosts    func() *index
 }
 
 var empty = newView(nil)
@@ -55,6 +54,7 @@ func newView(bindings map[string]*packet.Binding) *view {
 		}
 		return newAutomaton(needles, true)
 	})
+	v.hosts = sync.OnceValue(v.newIndex)
 	return v
 }
 
@@ -149,25 +149,39 @@ func checkPlace(p packet.Place) error {
 	return nil
 }
 
-// at gives the bindings of a host, ordered by the secret.
-func (v *view) at(host string, port uint16) []*packet.Binding {
-	target := net.JoinHostPort(strings.TrimSuffix(strings.ToLower(host), "."), strconv.Itoa(int(port)))
-	var found []*packet.Binding
+// index has the bindings by their hosts.
+type index struct {
+	exact map[string][]*packet.Binding // by HOST:PORT
+	wild  []*packet.Binding            // that have a pattern
+}
+
+func (v *view) newIndex() *index {
+	x := &index{exact: map[string][]*packet.Binding{}}
 	for _, b := range v.bindings {
-		if slices.ContainsFunc(b.Hosts, func(pattern string) bool { return matches(pattern, target) }) {
+		for _, pattern := range b.Hosts {
+			if strings.HasPrefix(pattern, "*") {
+				x.wild = append(x.wild, b)
+			} else {
+				x.exact[pattern] = append(x.exact[pattern], b)
+			}
+		}
+	}
+	return x
+}
+
+// at gives the bindings of a host, in order of the secrets.
+func (v *view) at(host string, port uint16) []*packet.Binding {
+	if len(v.bindings) == 0 {
+		return nil
+	}
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	x := v.hosts()
+	found := slices.Clone(x.exact[packet.HostPort(host, port)])
+	for _, b := range x.wild {
+		if b.Covers(host, port) {
 			found = append(found, b)
 		}
 	}
 	slices.SortFunc(found, func(a, b *packet.Binding) int { return strings.Compare(a.Secret, b.Secret) })
-	return found
-}
-
-// matches reports whether HOST:PORT or *.SUFFIX:PORT has the target, which is
-// in lower case.
-func matches(pattern, target string) bool {
-	pattern = strings.ToLower(pattern)
-	if suffix, ok := strings.CutPrefix(pattern, "*"); ok && strings.HasPrefix(suffix, ".") {
-		return len(target) > len(suffix) && strings.HasSuffix(target, suffix) && target[0] != '['
-	}
-	return pattern == target
+	return slices.Compact(found)
 }
