@@ -129,6 +129,23 @@ func TestRuleFaults(t *testing.T) {
 	}
 }
 
+// TestManyRules: as many as there may be, each with everything.
+func TestManyRules(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("extends = 'web'\n")
+	for i := range maxRules {
+		fmt.Fprintf(&b, "[[network.rule]] # %d\nhost = 'a%d.example'\nports = [443, 8443]\nscheme = 'https'\nthrough = 'http'\nmethods = ['GET', 'HEAD'] # to read\n"+
+			"paths = ['/a', \"/b/**\"]\nfields = { id = ['1'] }\naddresses = ['10.0.0.0/8']\ndecision = 'allow'\n", i, i)
+	}
+	l, err := parsed(b.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rules := l.Profile.Network.Levels[0].Rules; len(rules) != maxRules || rules[maxRules-1].Origin != fmt.Sprintf("test.toml:%d", 2+10*(maxRules-1)) {
+		t.Errorf("%d rules", len(rules))
+	}
+}
+
 // chain makes files of which each extends the one before, the first the
 // built-in web; those with a ~ before their text are nobody's.
 func chain(t *testing.T, files ...string) (*Loaded, error) {

@@ -21,8 +21,9 @@ import (
 const (
 	maxFile = 256 << 10
 	maxLine = 8 << 10
-	maxKeys = 4096
-	maxOpen = 4096 // brackets
+	maxKeys = 512
+	maxMore = 8192 // keys with those of rules
+	maxOpen = 640  // brackets
 	maxDots = 32   // in a line
 )
 
@@ -81,8 +82,8 @@ func (d *document) parse(data []byte) error {
 		}
 		return d.fault(0, "not valid TOML: %s", clip(err.Error()))
 	}
-	if n := len(tree.md.Keys()); n > maxKeys {
-		return d.fault(0, "has %d keys; a profile has at most %d", n, maxKeys)
+	if err := d.checkKeys(tree.md.Keys()); err != nil {
+		return err
 	}
 	for _, path := range tree.md.Keys() {
 		if err := d.take(&tree, path); err != nil {
@@ -102,9 +103,10 @@ func (d *document) checkBytes(data []byte) error {
 		if !utf8.Valid(text) {
 			return d.fault(line, "not valid UTF-8; write the file as UTF-8")
 		}
-		// All opening brackets, in strings and comments too: they bound the
-		// depth without a second opinion on what is a string.
-		if open += bytes.Count(text, []byte("[")) + bytes.Count(text, []byte("{")); open > maxOpen {
+		// All opening brackets, in strings and comments too, but of lines that
+		// surely close what they open: they bound the depth without a second
+		// opinion on what is a string.
+		if open += bracketed(text); open > maxOpen {
 			return d.fault(line, "more than %d brackets; a profile needs few", maxOpen)
 		}
 		// A line that begins with # is a comment or inside a string, and no key.
@@ -116,13 +118,45 @@ func (d *document) checkBytes(data []byte) error {
 	return nil
 }
 
+// flat is a line that heads a rule, or holds one list of plain values from its
+// beginning to its end.
+var flat = regexp.MustCompile(`^\s*(\[\[[\w. ]+\]\]|[\w.]+ *= *\[([^][{}"'#\\]|"[^][{}"\\]*"|'[^][{}']*')*\])\s*(#[^][{}]*)?$`)
+
+// bracketed counts the opening brackets of a line that can make a value deeper.
+func bracketed(line []byte) int {
+	if flat.Match(line) && !bytes.Contains(line, []byte(`"""`)) && !bytes.Contains(line, []byte("'''")) {
+		return 0
+	}
+	return bytes.Count(line, []byte("[")) + bytes.Count(line, []byte("{"))
+}
+
+// checkKeys bounds the keys of a file.
+func (d *document) checkKeys(keys []toml.Key) error {
+	if len(keys) > maxMore {
+		return d.fault(0, "has %d keys; a profile has at most %d", len(keys), maxMore)
+	}
+	n := 0
+	for _, k := range keys {
+		if !isRule(k) {
+			n++
+		}
+	}
+	if n > maxKeys {
+		return d.fault(0, "has %d keys besides rules; a profile has at most %d", n, maxKeys)
+	}
+	return nil
+}
+
+// isRule reports whether a key is of the list of rules, or in it.
+func isRule(path toml.Key) bool { return len(path) > 1 && path[0] == "network" && path[1] == "rule" }
+
 // take turns one key of the file into an assignment.
 func (d *document) take(tree *tomlTree, path toml.Key) error {
 	name := strings.Join(path, ".")
 	if slices.ContainsFunc(path, func(part string) bool { return strings.Contains(part, ".") }) && !isVariable(path) {
 		return d.fault(tree.line(path), "unknown key %s; write the parts of a key without quotes", clip(path.String()))
 	}
-	if name == networkRule.name || strings.HasPrefix(name, networkRule.name+".") {
+	if isRule(path) {
 		return d.takeRules(tree, path[:2])
 	}
 	if isTable(name) {
@@ -248,6 +282,8 @@ func distance(a, b string) int {
 // gives only with an error.
 type tomlTree struct {
 	text  []byte
+	lines [][]byte // of text, once they are needed
+	heads []int    // places of lines that head a rule
 	md    toml.MetaData
 	top   map[string]toml.Primitive
 	inner map[string]map[string]toml.Primitive // tables below, by dotted name
@@ -301,18 +337,20 @@ var (
 // none of them apart, so they are looked for in the text; where what is found
 // there can't be the list, it is the line of the whole.
 func (t *tomlTree) ruleLine(path toml.Key, list any, nth int, key string) int {
-	var heads []int
-	lines := bytes.Split(t.text, []byte("\n"))
-	for i, l := range lines {
-		if ruleHead.Match(l) {
-			heads = append(heads, i)
+	if t.lines == nil {
+		t.lines = bytes.Split(t.text, []byte("\n"))
+		for i, l := range t.lines {
+			if ruleHead.Match(l) {
+				t.heads = append(t.heads, i)
+			}
 		}
 	}
+	lines := t.lines
 	tables, ok := list.([]map[string]any)
-	if !ok || len(heads) != len(tables) {
+	if !ok || len(t.heads) != len(tables) {
 		return t.line(path)
 	}
-	at := heads[nth]
+	at := t.heads[nth]
 	if key == "" {
 		return at + 1
 	}

@@ -51,7 +51,8 @@ func TestFaults(t *testing.T) {
 		{"long line", "description = '" + strings.Repeat("a", maxLine) + "'", 1, "break it up"},
 		{"many dots", strings.Repeat("a.", maxDots+1) + "b = 1", 1, "dots"},
 		{"deep", "x = " + strings.Repeat("[\n", maxOpen+1), maxOpen + 1, "brackets"},
-		{"many keys", manyVariables(maxKeys + 1), 0, "at most 4096"},
+		{"deep, hidden in strings", "x = " + strings.Repeat("{\na = [\"\"\"x\"]\n\"\"\", ", maxOpen), maxOpen + 1, "brackets"},
+		{"many keys", manyVariables(maxKeys + 1), 0, "at most 512"},
 
 		// Wrong types.
 		{"size by float", "limits.memory = 1.5", 1, `wants a size such as "256M", not the number 1.5`},

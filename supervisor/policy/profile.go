@@ -57,10 +57,13 @@ func FromProfile(p *profiles.Loaded, secrets ...string) []Rule {
 		}
 	}
 	if profile.Network.Mode != profiles.NetworkEgress {
-		for _, e := range []Effect{NetConnect, NetRequest, SecretUse} {
+		for _, e := range []Effect{NetConnect, NetRequest} {
 			rules = append(rules, rule(e, profiles.Deny, "network.mode", string(profile.Network.Mode)))
 		}
-		return rules
+		if len(secrets) > 0 {
+			return append(rules, rule(SecretUse, profiles.Deny, "network.mode", string(profile.Network.Mode)))
+		}
+		return append(rules, fromSecrets(p, nil)...)
 	}
 	rules = append(rules, fromLevels(profile)...)
 	return append(rules, fromSecrets(p, secrets)...)
@@ -113,9 +116,13 @@ func fromSecrets(p *profiles.Loaded, bound []string) []Rule {
 	for _, secret := range bound {
 		rules = append(rules, Rule{Effect: SecretUse, Target: secret, Decision: profiles.Allow, Name: "a person has bound the skill to the secret " + secret})
 	}
+	no := "no"
+	if len(rules) > 0 {
+		no = "no other"
+	}
 	return append(rules, Rule{
 		Effect: SecretUse, Decision: profiles.Deny,
-		Name: fmt.Sprintf("profile %s names no other secret", name), Origin: p.Source,
+		Name: fmt.Sprintf("profile %s names %s secret", name, no), Origin: p.Source,
 	})
 }
 
