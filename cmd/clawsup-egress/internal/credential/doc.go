@@ -54,9 +54,11 @@
 // percent-encoded, JSON-escaped (wholly or in part, with hexadecimal digits of
 // either case), and in base64 of both alphabets at its three alignments, also
 // within percent-encoding and JSON. Of base64 the characters at both ends
-// that also hold bits of what stands around are left. Not seen are values
-// in parts (ranges, lines of wrapped base64), in compressed answers (they are not
-// asked for), in another case, and in any encoding that a server makes up:
-// masking is against echoes and logs, not against a server that has the value
-// anyway. Values of fewer than MinMasked bytes are not masked.
+// that also hold bits of what stands around are left. Not seen are values in
+// parts (lines of wrapped base64, or ranges, which no request that carries a
+// value may ask for), in compressed answers (they are not asked for), in another
+// case, with characters beyond the basic plane in JSON's escapes, and in any
+// encoding that a server makes up: masking is against echoes and logs, not
+// against a server that has the value anyway. Values of fewer than MinMasked
+// bytes are not masked.
 package credential

@@ -20,7 +20,8 @@ var errChanged = errors.New("the request is not the one that was inspected")
 
 // Fill puts values in where placeholders of Uses stand. r is what is sent, made
 // of the inspected request: URL, headers, ContentLength and Body of it are
-// changed, and answers are asked for without compression. body is what
+// changed, and answers are asked for without compression and, where a value
+// goes out, whole: half of an echo can't be masked. body is what
 // InspectBody was given; nil where NeedsBody is false. It fails, with errors that hold no value,
 // where a value is missing or can't stand where it is to, and where the request
 // has other placeholders than those inspected; r must not be sent then.
@@ -30,6 +31,10 @@ func (f *Found) Fill(r *http.Request, body []byte, values []packet.Value) ([]byt
 		p.values[v.Secret] = string(v.Value)
 	}
 	r.Header.Set("Accept-Encoding", "identity")
+	if len(f.Uses) > 0 {
+		r.Header.Del("Range")
+		r.Header.Del("If-Range")
+	}
 	for _, put := range []func(*http.Request) error{p.path, p.query, p.headers} {
 		if err := put(r); err != nil {
 			return nil, err

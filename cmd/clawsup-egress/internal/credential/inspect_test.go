@@ -256,6 +256,20 @@ func TestNoCredentials(t *testing.T) {
 	}
 }
 
+// Half of an echo could not be masked.
+func TestFillAsksForAll(t *testing.T) {
+	for host, want := range map[string]bool{"api.example.com": false, "other.example.com": true} {
+		headers := []string{"Range: bytes=0-3", "If-Range: a", "Accept-Encoding: gzip"}
+		if host == "api.example.com" {
+			headers = append(headers, "Authorization: Bearer "+key)
+		}
+		sent, _, refusal := pass(t, newSet(t), host, get("/", headers...))
+		if refusal != nil || strings.Contains(sent, "Range:") != want || strings.Contains(sent, "gzip") {
+			t.Errorf("%s: %+v %q", host, refusal, sent)
+		}
+	}
+}
+
 func TestShown(t *testing.T) {
 	s := newSet(t)
 	f, refusal := s.Inspect("telegram.example.com", 443, request(t, get("/bot"+bot+"/send%20it?chat_id=1")))
