@@ -115,6 +115,12 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newWorldOf(t, helper)
+}
+
+// newWorldOf is one with a helper that isn't running.
+func newWorldOf(t testing.TB, helper *relay.Helper) *world {
+	t.Helper()
 	j := &judge{
 		name:     func(string) packet.Verdict { return packet.Verdict{Allow: true} },
 		capture:  func(packet.Captured) packet.Verdict { return packet.Verdict{} },

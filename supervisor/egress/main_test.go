@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/clawsup/clawsup/supervisor/relay/packet"
+	"github.com/clawsup/clawsup/supervisor/relay/relaytest"
 )
 
 // childEnv has this binary be a helper in a process of its own.
@@ -24,8 +25,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(relaytest.Main(m, &programs))
 }
+
+// programs is the directory of those that run in boxes.
+var programs string
 
 // child asks as often as each line of its input says, one after the other, and
 // then says so.
