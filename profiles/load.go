@@ -224,6 +224,7 @@ func (d *document) over(parent *document, l *Loaded) error {
 	}
 	l.Origin["description"], l.Origin["extends"] = d.source, d.source
 	if parent != nil {
+		before.Network.Default = cmp.Or(before.Network.Default, Ask)
 		p.Extends = parent.name
 		if err := d.checkTighter(parent, p, &before); err != nil {
 			return err

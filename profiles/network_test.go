@@ -175,6 +175,8 @@ func TestLevels(t *testing.T) {
 		{"nothing said", []string{""}, "ask 0", Ask},
 		{"root's rules alone", []string{rule}, "ask 1", Ask},
 		{"root's default", []string{"network.default = 'deny'"}, "deny 0", Deny},
+		{"another's default", []string{"~network.default = 'deny'"}, "ask 0, deny 0", Deny},
+		{"another's default, as it was", []string{"~network.default = 'ask'"}, "ask 0, ask 0", Ask},
 		{"another's rules are held to asking", []string{"~" + rule}, "ask 0,  1", Ask},
 		{"another's rules under root's", []string{rule, "~" + rule}, "ask 1,  1", Ask},
 		{"a stricter default", []string{rule, "~network.default = 'deny'\n" + rule}, "ask 1, deny 1", Deny},

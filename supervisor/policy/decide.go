@@ -17,33 +17,38 @@ func Decide(s Subject, rules []Rule, grants []Grant, now time.Time) Verdict {
 	return v
 }
 
-// decide also gives the rule that counted, or nil, and the place of the grant
-// that did, or -1.
-func decide(s Subject, rules []Rule, grants []Grant, now time.Time) (Verdict, *Rule, int) {
+// decide also gives how many people a yes takes, granted or not, and the place
+// of the grant that counted, or -1.
+func decide(s Subject, rules []Rule, grants []Grant, now time.Time) (v Verdict, people, grant int) {
 	if err := s.Check(); err != nil {
-		return Verdict{Decision: profiles.Deny, Rule: err.Error()}, nil, -1
+		return Verdict{Decision: profiles.Deny, Rule: err.Error()}, 0, -1
 	}
-	rule := strictest(about(newQuestion(&s), rules))
-	if rule == nil {
-		return Verdict{Decision: profiles.Deny, Rule: fmt.Sprintf("no rule is about %s, and what no rule is about is denied", s.Effect)}, nil, -1
+	won := winners(about(newQuestion(&s), rules))
+	if len(won) == 0 {
+		return Verdict{Decision: profiles.Deny, Rule: fmt.Sprintf("no rule is about %s, and what no rule is about is denied", s.Effect)}, 0, -1
 	}
-	v := Verdict{Decision: rule.Decision, Rule: rule.text()}
+	rule := strictest(won)
+	v = Verdict{Decision: rule.Decision, Rule: rule.text()}
+	labelled := s.Effect.External() && s.Labels.both()
 	switch {
 	case rule.severity() == denied:
 		v.Decision = profiles.Deny
-		return v, rule, -1
-	case rule.severity() == asked:
-		v.Quorum = rule.people()
-	case s.Effect.External() && s.Labels.both():
-		v.Decision, v.Quorum = profiles.Ask, rule.people()
+		return v, rule.people(), -1
+	case rule.severity() == allowed && !labelled:
+		return v, rule.people(), -1
+	case rule.severity() == allowed:
+		v.Decision = profiles.Ask
 		v.Rule += bothLabels
-	default:
-		return v, rule, -1
+	}
+	for _, r := range won {
+		if labelled || r.severity() == asked {
+			v.Quorum = max(v.Quorum, r.people())
+		}
 	}
 	if i := granted(s, v.Quorum, grants, now); i >= 0 {
-		return Verdict{Decision: profiles.Allow, Rule: v.Rule + "; granted by " + grants[i].ID, Grant: grants[i].ID}, rule, i
+		return Verdict{Decision: profiles.Allow, Rule: v.Rule + "; granted by " + grants[i].ID, Grant: grants[i].ID}, v.Quorum, i
 	}
-	return v, rule, -1
+	return v, v.Quorum, -1
 }
 
 const bothLabels = "; with something private and a stranger's words in it, what leaves the machine takes a person"
@@ -77,16 +82,9 @@ func about(q *question, rules []Rule) []found {
 	return list
 }
 
-// strictest gives the rule that counts: of each level the strongest, and of
-// these the strictest. It is nil without any.
-func strictest(list []found) *Rule {
-	var best *Rule
-	for _, r := range winners(list) {
-		if best == nil || r.stricter(best) < 0 {
-			best = r
-		}
-	}
-	return best
+// strictest gives the rule that counts of those that won, of which there is one.
+func strictest(won []*Rule) *Rule {
+	return slices.MinFunc(won, (*Rule).stricter)
 }
 
 // winners gives what each level says: of either reading of the question the

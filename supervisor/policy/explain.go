@@ -16,7 +16,7 @@ import (
 // for people: the question, each rule and each grant with whether it matched,
 // and the answer. What a stranger chose is made visible in them.
 func Explain(s Subject, rules []Rule, grants []Grant, now time.Time) (Verdict, []string) {
-	v, rule, counted := decide(s, rules, grants, now)
+	v, quorum, counted := decide(s, rules, grants, now)
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, visible.Line(fmt.Sprintf(format, args...))) }
 
@@ -27,11 +27,7 @@ func Explain(s Subject, rules []Rule, grants []Grant, now time.Time) (Verdict, [
 		won := winners(list)
 		for i := range rules {
 			r := &rules[i]
-			add("rule: %s, for %s: %s", r.text(), r.Decision, r.fate(&s, list, won, rule))
-		}
-		quorum := v.Quorum
-		if rule != nil {
-			quorum = rule.people()
+			add("rule: %s, for %s: %s", r.text(), r.Decision, r.fate(&s, list, won))
 		}
 		for i := range grants {
 			g := &grants[i]
@@ -57,9 +53,9 @@ func Explain(s Subject, rules []Rule, grants []Grant, now time.Time) (Verdict, [
 	return v, lines
 }
 
-// fate is what became of a rule: list are those that are about the subject, won
-// those that counted on their level, and best is the one that counted.
-func (r *Rule) fate(s *Subject, list []found, won []*Rule, best *Rule) string {
+// fate is what became of a rule: list are those that are about the subject, and
+// won those that counted on their level.
+func (r *Rule) fate(s *Subject, list []found, won []*Rule) string {
 	i := slices.IndexFunc(list, func(f found) bool { return f.rule == r })
 	switch {
 	case r.Effect != s.Effect:
@@ -69,6 +65,7 @@ func (r *Rule) fate(s *Subject, list []found, won []*Rule, best *Rule) string {
 	case i < 0:
 		return "does not match: it is about " + visible.Quote(clip(r.Target))
 	}
+	best := strictest(won)
 	first := slices.IndexFunc(list, func(f found) bool { return f.rule.Level == r.Level && f.other == list[i].other })
 	switch {
 	case r == best || r.stricter(best) == 0 && list[i].rank == list[first].rank:

@@ -87,7 +87,7 @@ func (r *Rule) whole() bool {
 	if n == nil {
 		return r.Target == ""
 	}
-	return n.Ports == nil && !r.within() && (n.Through == "" || r.Effect == NetRequest) && n.Scheme == ""
+	return n.Ports == nil && !r.within() && n.Scheme == "" && (n.Through == "" || r.Effect == NetRequest && n.Through == profiles.ThroughHTTP)
 }
 
 // within says whether a rule names more than hosts, by which it goes before one
