@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 
-	"github.com/moby/sys/capability"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,24 +29,17 @@ func keepMemory() (notes []string) {
 
 // lockMemory locks what there is and what comes, page by page as each is first
 // used: the Go runtime reserves a gigabyte of addresses and uses little of it.
-// Under a limit that holds for this process nothing is locked: the first mapping
-// beyond it would fail later, and end the daemon.
+// The limit goes first, since it holds for every thread that has given up its
+// capabilities, and the Go runtime ends a process in which a mapping fails.
+// Sandboxes have a limit of their own.
 func lockMemory() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
 		return err
 	}
-	if limit.Cur != unix.RLIM_INFINITY && !mayLock() {
-		return fmt.Errorf("at most %d bytes may be locked: the unit needs LimitMEMLOCK=infinity, any other start CAP_IPC_LOCK", limit.Cur)
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited); err != nil {
+		return fmt.Errorf("at most %d bytes may be locked, and that can't be raised: %w; the unit needs LimitMEMLOCK=infinity, any other start CAP_SYS_RESOURCE", limit.Cur, err)
 	}
 	return unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
-}
-
-// mayLock says whether the limit doesn't hold for this process.
-func mayLock() bool {
-	caps, err := capability.NewPid2(0)
-	if err != nil || caps.Load() != nil {
-		return false
-	}
-	return caps.Get(capability.EFFECTIVE, capability.CAP_IPC_LOCK)
 }
