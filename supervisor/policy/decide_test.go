@@ -238,6 +238,9 @@ func TestWhichGrant(t *testing.T) {
 
 func TestScopeCheck(t *testing.T) {
 	plan := Scope{Plan: "p", Effect: NetConnect, Target: "a.example.com:443", Session: "s"}
+	request := func(target string) func(*Scope) {
+		return func(s *Scope) { s.Effect, s.Target = NetRequest, target }
+	}
 	for _, c := range []struct {
 		change func(*Scope)
 		says   string // empty: it can be granted
@@ -271,12 +274,91 @@ func TestScopeCheck(t *testing.T) {
 		{func(s *Scope) { s.Effect, s.Target = FSModify, "a/../**" }, "no target"},
 		{func(s *Scope) { s.Effect, s.Target = FSModify, "a/**/**" }, "pattern"},
 		{func(s *Scope) { s.Effect, s.Target = SecretUse, "*" }, "no target"},
+		{request("GET https://a.example.com:443/v1/x"), ""},
+		{request("GET https://a.example.com:443/v1/**"), ""},
+		{request("GET https://a.example.com:443/**"), ""},
+		{request("* https://a.example.com:443/**"), ""},
+		{request("GET https://*.example.com:443/**"), ""},
+		{request("GET https://*.com:443/**"), "every name below"},
+		{request("* https://a.example.com:443/v1/**"), "one for every path"},
+		{request("* https://a.example.com:443/"), "one for every path"},
+		{request("* *://a.example.com:443/**"), "http or https"},
+		{request("GET https://a.example.com/**"), "HOST:PORT"},
+		{request("GET https://a.example.com:443"), "METHOD SCHEME"},
+		{request("GET https://a.example.com:443/v1**"), "behind a slash"},
+		{request("GET https://a.example.com:443/**/x"), "one spelling"},
+		{request("GET https://a.example.com:443/a/../**"), "write where it leads"},
+		{request("get https://a.example.com:443/"), `write "GET"`},
+		{request("**"), "METHOD SCHEME"},
+		{request("a.example.com:443"), "METHOD SCHEME"},
+		{func(s *Scope) { s.Through = profiles.ThroughTLS }, ""},
+		{func(s *Scope) { s.Through = profiles.ThroughHTTP }, "does not go through"},
+		{func(s *Scope) { s.Effect, s.Target, s.Through = Exec, "", profiles.ThroughTCP }, "does not go through"},
+		{func(s *Scope) { s.Plan, s.Raw, s.Profile = "", true, "d" }, ""},
+		{func(s *Scope) { s.Plan, s.Raw = "", true }, "names the profile"},
+		{func(s *Scope) { s.Raw, s.Profile = true, "d" }, "no one plan"},
+		{func(s *Scope) { s.Plan, s.Raw, s.Profile, s.Skill, s.Script = "", true, "d", "d", "x" }, "none of a skill"},
+		{func(s *Scope) { s.Plan, s.Raw, s.Profile, s.Effect, s.Target = "", true, "d", Exec, "" }, "never for exec"},
+		{func(s *Scope) { s.Plan, s.Raw, s.Profile, s.Effect, s.Target = "", true, "d", FSModify, "a" }, "never for fs.modify"},
+		{func(s *Scope) { s.Plan, s.Raw, s.Profile, s.Effect, s.Target = "", true, "d", SecretUse, "key" }, "never for secret.use"},
 	} {
 		s := plan
 		c.change(&s)
 		err := s.Check()
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%+v: %v, want %q", s, err, c.says)
+		}
+	}
+}
+
+// A yes for any command counts for those of no skill, under its profile and on
+// its workspace; with both labels where it names the destination.
+func TestGrantsOfDestinations(t *testing.T) {
+	const target = "GET https://a.example.com:443/v1/x"
+	sent := Subject{Effect: NetRequest, Target: target, Plan: "p", Profile: "q", Workspace: "/w", Session: "s"}
+	given := Scope{Raw: true, Profile: "q", Workspace: "/w", Session: "s", Effect: NetRequest, Target: target}
+	for _, c := range []struct {
+		name    string
+		subject func(*Subject)
+		scope   func(*Scope)
+		says    string // empty: it counts
+		both    string // with both labels; empty: it counts
+	}{
+		{"as it is", nil, nil, "", ""},
+		{"another plan", func(s *Subject) { s.Plan = "r" }, nil, "", ""},
+		{"a skill's", func(s *Subject) { s.Skill, s.Script = "d", "x" }, nil, "no skill's", "no skill's"},
+		{"beside a skill", func(s *Subject) { s.Skill = "d" }, nil, "no skill's", "no skill's"},
+		{"another profile", func(s *Subject) { s.Profile = "r" }, nil, "another profile", "another profile"},
+		{"another workspace", func(s *Subject) { s.Workspace = "" }, nil, "another workspace", "another workspace"},
+		{"another session", func(s *Subject) { s.Session = "r" }, nil, "another session", "another session"},
+		{"another path", func(s *Subject) { s.Target += "/y" }, nil, "another target", "another target"},
+		{"another method", func(s *Subject) { s.Target = "PUT https://a.example.com:443/v1/x" }, nil, "another target", "another target"},
+		{"a directory", nil, func(s *Scope) { s.Target = "GET https://a.example.com:443/v1/**" }, "", ""},
+		{"every path", nil, func(s *Scope) { s.Target = "GET https://a.example.com:443/**" }, "", ""},
+		{"every method", nil, func(s *Scope) { s.Target = "* https://a.example.com:443/**" }, "", "very destination"},
+		{"every host", nil, func(s *Scope) { s.Target = "GET https://*.example.com:443/**" }, "", "very destination"},
+		{"a connection", func(s *Subject) { s.Effect, s.Target = NetConnect, "a.example.com:443" }, func(s *Scope) { s.Effect, s.Target = NetConnect, "a.example.com:443" }, "", ""},
+		{"one unopened", func(s *Subject) { s.Effect, s.Target, s.Through = NetConnect, "a.example.com:443", profiles.ThroughTLS }, func(s *Scope) { s.Effect, s.Target = NetConnect, "a.example.com:443" }, "another way", "another way"},
+		{"one by name of its way", func(s *Subject) { s.Effect, s.Target, s.Through = NetConnect, "a.example.com:443", profiles.ThroughTCP }, func(s *Scope) { s.Effect, s.Target = NetConnect, "a.example.com:443" }, "", ""},
+		{"a secret with a request", func(s *Subject) { s.Effect, s.Target = SecretUse, "key" }, nil, "another effect", "another effect"},
+	} {
+		s, g := sent, Grant{ID: "g-1", Uses: -1, Expires: noon.Add(time.Hour), Created: noon, By: []string{"a"}, Scope: given}
+		if c.subject != nil {
+			c.subject(&s)
+		}
+		if c.scope != nil {
+			c.scope(&g.Scope)
+		}
+		for _, says := range []string{c.says, c.both} {
+			why := g.Mismatch(s, 1, noon)
+			if (why == "") != (says == "") || !strings.Contains(why, says) {
+				t.Errorf("%s: %q, want %q", c.name, why, says)
+			}
+			v := Decide(s, []Rule{{Effect: s.Effect, Decision: profiles.Ask, Name: "asking"}}, []Grant{g}, noon)
+			if (v.Grant != "") != (says == "") {
+				t.Errorf("%s: %+v", c.name, v)
+			}
+			s.Labels = bothSeen
 		}
 	}
 }
@@ -337,6 +419,9 @@ func world(r *rand.Rand) (Subject, []Rule, []Grant) {
 		if r.IntN(3) == 0 {
 			g.Scope.Skill, g.Scope.Script = "d1", pick("", "x")
 			g.Scope.Profile, g.Scope.Workspace = pick("", "q1", "q1", "q1"), raw.String(pick("", "/w", "/w", "/w"))
+		}
+		if r.IntN(4) == 0 {
+			g.Scope.Raw, g.Scope.Plan, g.Scope.Profile, g.Scope.Workspace = true, "", pick("", "q1", "q1", "q1"), raw.String(pick("", "/w", "/w"))
 		}
 		if r.IntN(2) == 0 {
 			g.Scope.Session = pick("", "s1", "s1")

@@ -10,8 +10,7 @@ import (
 	"github.com/clawsup/clawsup/profiles"
 )
 
-// FromProfile gives the rules that a profile means, one for each effect and
-// each for every target:
+// FromProfile gives the rules that a profile means:
 //
 //   - exec is what effects.exec says, by effects.quorum people
 //   - fs.create, fs.modify and fs.delete are what effects.fs_create and its
