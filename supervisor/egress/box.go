@@ -58,6 +58,7 @@ type Box struct {
 	bindings  map[string]packet.Binding // mu; by secret
 	asked     int                       // mu; questions without an answer
 	decisions map[int]*decision         // mu; that have not ended, by number
+	kept      int                       // mu; what decisions take, in bytes
 	idle      chan struct{}             // mu; closed when it is shut and decisions is empty
 	refusals  *pace                     // mu
 	untold    int                       // mu; refusals

@@ -21,7 +21,7 @@ type decision struct {
 	talk     *talk
 	id       int // of the question, the helper's
 	box      *Box
-	query    packet.Query
+	query    packet.Query   // without Fields
 	verdict  packet.Verdict // with its number, without values
 	connects int            // Box.mu
 }
@@ -31,6 +31,7 @@ func (b *Box) number() int { return int(b.egress.decisions.Add(1)) }
 // keep notes a yes, and gives its number, unless the box is shut. t.mu is held.
 func (t *talk) keep(b *Box, id int, q packet.Query, v packet.Verdict) (number int, kept bool) {
 	v.Decision, v.Values = b.number(), nil
+	q.Fields = nil // many are kept for long
 	d := &decision{talk: t, id: id, box: b, query: q, verdict: v}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -38,16 +39,22 @@ func (t *talk) keep(b *Box, id int, q packet.Query, v packet.Verdict) (number in
 		return 0, false
 	}
 	b.decisions[v.Decision] = d
+	b.kept += d.weight()
 	t.allowed[id] = d
 	return v.Decision, true
 }
+
+// maxKept bounds what the decisions of one box take that have not ended, in bytes.
+const maxKept = 8 << 20
+
+func (d *decision) weight() int { return weigh(&packet.Word{Query: &d.query}) }
 
 // shed drops the oldest decisions where there are too many.
 func (b *Box) shed() {
 	for {
 		oldest := 0
 		b.mu.Lock()
-		if len(b.decisions) > packet.MaxDecisions {
+		if len(b.decisions) > packet.MaxDecisions || b.kept > maxKept {
 			oldest = slices.Min(slices.Collect(maps.Keys(b.decisions)))
 		}
 		b.mu.Unlock()
@@ -63,6 +70,9 @@ func (b *Box) take(number int) *decision {
 	b.mu.Lock()
 	d := b.decisions[number]
 	delete(b.decisions, number)
+	if d != nil {
+		b.kept -= d.weight()
+	}
 	b.mu.Unlock()
 	if d == nil {
 		return nil

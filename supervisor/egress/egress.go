@@ -169,6 +169,8 @@ type talk struct {
 
 	mu        sync.Mutex
 	questions map[int]*question // mu; without an answer, by the helper's id; nil once the run has ended
+	asked     int               // mu; questions that the judge is at, also those that were left
+	weight    int               // mu; of the same, in bytes
 	allowed   map[int]*decision // mu; that have not ended, by the id of their question
 }
 

@@ -500,6 +500,28 @@ func TestFloods(t *testing.T) {
 		t.Errorf("%+v, want the end of %d", e, first)
 	}
 
+	// Long ones: what is kept of them all is bounded too.
+	long := q
+	long.Path = "/" + strings.Repeat("x", packet.MaxPath-1)
+	for range 2 * maxKept / packet.MaxPath {
+		f.ask(b, long)
+	}
+	b.mu.Lock()
+	kept, live := b.kept, len(b.decisions)
+	b.mu.Unlock()
+	if kept > maxKept {
+		t.Errorf("%d decisions take %d bytes", live, kept)
+	}
+	for range live {
+		f.ask(b, q) // which are short again
+	}
+	for len(w.judge.ends) > 0 {
+		<-w.judge.ends
+	}
+	b.mu.Lock()
+	live = len(b.decisions)
+	b.mu.Unlock()
+
 	// Names.
 	for range 3 * packet.WordsBurst {
 		f.say(packet.Word{Kind: packet.Name, Box: b.id, Host: "a.example"})
@@ -532,7 +554,44 @@ func TestFloods(t *testing.T) {
 	if r := w.refusal(); !strings.HasPrefix(r.Detail, fmt.Sprint(refusals-told)) {
 		t.Errorf("%d were told: %+v", told, r)
 	}
-	if n := len(w.judge.ends); n != packet.MaxDecisions+1 {
-		t.Errorf("%d decisions ended at last", n)
+	if n := len(w.judge.ends); n != live+1 { // and one that was allowed meanwhile
+		t.Errorf("%d decisions ended at last, there were %d", n, live+1)
+	}
+}
+
+// Long questions are bounded by their length.
+func TestLongQuestions(t *testing.T) {
+	w := newWorld(t)
+	b := w.open(BoxOptions{Fields: []string{"text"}})
+	f := w.start()
+	f.opened()
+	w.judge.waits()
+	const long = 48 << 10
+	q := get("a.example")
+	q.Fields = []packet.Field{{Name: "text", Value: strings.Repeat("x", long)}}
+	var ids []int
+	for range maxWeight/long + 1 {
+		ids = append(ids, f.say(packet.Word{Kind: packet.Ask, Box: b.id, Query: &q}))
+	}
+	if o := f.want(packet.Answer); o.Verdict.Reason != errTooMany.Error() {
+		t.Errorf("%+v", o.Verdict)
+	}
+	for _, id := range ids {
+		f.say(packet.Word{Kind: packet.Leave, ID: id})
+	}
+	for len(f.orders) > 0 { // those that were one too many
+		f.want(packet.Answer)
+	}
+	if err := f.conn.Send(packet.Word{Kind: packet.Name, ID: 1 << 30, Box: b.id, Host: "a.example"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for f.want(packet.Answer).ID != 1<<30 {
+	}
+	for range w.judge.questions() {
+		w.end() // all that were left are over
+	}
+	w.judge.says(packet.Verdict{Allow: true})
+	if v := f.ask(b, q); !v.Allow {
+		t.Errorf("there is no room any more: %+v", v)
 	}
 }

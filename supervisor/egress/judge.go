@@ -32,7 +32,8 @@ type Judge interface {
 	Capture(ctx context.Context, b *Box, c packet.Captured) packet.Verdict
 	// Ended tells what became of an Ask that was allowed: once for each, with
 	// Traffic.Error if the helper ended, the box was shut or who asked had left before it said
-	// so. The Verdict is as Ask gave it, with its Decision and without Values.
+	// so. The Verdict is as Ask gave it, with its Decision and without Values; the
+	// Query is without Fields.
 	Ended(b *Box, q packet.Query, v packet.Verdict, t packet.Traffic)
 	// Refused tells what was refused without asking, at the helper or here. Of
 	// floods some are told, and at the end how many were not.

@@ -12,7 +12,7 @@ import (
 
 // question is one that the judge has not answered yet.
 type question struct {
-	box     *Box
+	weight  int             // in bytes
 	context context.Context // ends when nobody waits for the answer any more
 	cancel  context.CancelFunc
 }
@@ -20,8 +20,26 @@ type question struct {
 // errTooMany says that a bound of package packet is reached.
 var errTooMany = errors.New("too many questions at a time")
 
+// maxWeight bounds what all questions without an answer take, in bytes.
+const maxWeight = 32 << 20
+
+// weigh says what of a message is kept while it has no answer, about.
+func weigh(w *packet.Word) int {
+	n := 512
+	if q := w.Query; q != nil {
+		n += len(q.Path) + len(q.Search) + len(q.Addresses)*24
+		for _, f := range q.Fields {
+			n += 32 + len(f.Name) + len(f.Value)
+		}
+	}
+	if c := w.Captured; c != nil {
+		n += len(c.Value)
+	}
+	return n
+}
+
 // begin notes a question. The id being in use already is a packet.ErrPacket.
-func (t *talk) begin(b *Box, id int) (*question, error) {
+func (t *talk) begin(b *Box, id, weight int) (*question, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.questions == nil {
@@ -35,22 +53,35 @@ func (t *talk) begin(b *Box, id int) (*question, error) {
 	switch {
 	case b.shut:
 		return nil, errors.New(shutReason)
-	case len(t.questions) >= packet.MaxAsks || b.asked >= packet.MaxBoxAsks:
+	case t.asked >= packet.MaxAsks || b.asked >= packet.MaxBoxAsks || t.weight+weight > maxWeight:
 		return nil, errTooMany
 	}
-	q := &question{box: b}
+	q := &question{weight: weight}
 	q.context, q.cancel = context.WithCancel(b.context)
 	t.questions[id] = q
+	t.asked++
+	t.weight += weight
 	b.asked++
 	b.working.Add(1)
 	return q, nil
 }
 
+// over says that the judge is done with a question, which may have been left long
+// ago. t.mu is held.
+func (t *talk) over(b *Box, q *question) {
+	t.asked--
+	t.weight -= q.weight
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked--
+}
+
 // put has the judge answer, on a goroutine of its own. Then settle makes the answer
 // of it, with t.mu held so that the run's end comes before or after, or lost is
 // called if nobody waits for it any more.
-func (t *talk) put(b *Box, id int, ask func(context.Context) packet.Verdict, settle func(packet.Verdict) (packet.Verdict, bool), lost func(packet.Verdict)) error {
-	q, err := t.begin(b, id)
+func (t *talk) put(b *Box, w packet.Word, ask func(context.Context) packet.Verdict, settle func(packet.Verdict) (packet.Verdict, bool), lost func(packet.Verdict)) error {
+	id := w.ID
+	q, err := t.begin(b, id, weigh(&w))
 	if errors.Is(err, packet.ErrPacket) {
 		return err
 	}
@@ -68,15 +99,15 @@ func (t *talk) put(b *Box, id int, ask func(context.Context) packet.Verdict, set
 		v := ask(q.context)
 		t.mu.Lock()
 		waiting := t.questions[id] == q
-		delete(t.questions, id)
+		if waiting {
+			delete(t.questions, id)
+		}
 		var answer packet.Verdict
 		if waiting {
 			answer, waiting = settle(v)
 		}
+		t.over(b, q)
 		t.mu.Unlock()
-		b.mu.Lock()
-		b.asked--
-		b.mu.Unlock()
 		if !waiting {
 			lost(v)
 			return
@@ -118,7 +149,7 @@ func (t *talk) ask(b *Box, w packet.Word) error {
 		b.refuse(packet.Refusal{Kind: packet.RefusedProtocol, Detail: err.Error()})
 		return t.deny(w.ID, "the request is not understood")
 	}
-	return t.put(b, w.ID,
+	return t.put(b, w,
 		func(ctx context.Context) packet.Verdict { return t.egress.judge.Ask(ctx, b, q) },
 		func(v packet.Verdict) (packet.Verdict, bool) {
 			if !v.Allow {
@@ -152,7 +183,7 @@ func (t *talk) capture(b *Box, w packet.Word) error {
 		return t.deny(w.ID, "no secret takes it")
 	}
 	token := *c
-	return t.put(b, w.ID,
+	return t.put(b, w,
 		func(ctx context.Context) packet.Verdict { return t.egress.judge.Capture(ctx, b, token) },
 		func(v packet.Verdict) (packet.Verdict, bool) {
 			if !v.Allow {
