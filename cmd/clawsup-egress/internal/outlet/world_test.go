@@ -138,7 +138,9 @@ func (h *host) asked() []packet.Query {
 	return append([]packet.Query(nil), h.queries...)
 }
 
-func (h *host) Name(context.Context, int, string) (packet.Verdict, error) { return *h.named.Load(), nil }
+func (h *host) Name(context.Context, int, string) (packet.Verdict, error) {
+	return *h.named.Load(), nil
+}
 
 func (h *host) Ask(ctx context.Context, _ int, q packet.Query) (packet.Verdict, error) {
 	h.note(func() { h.queries = append(h.queries, q) })
