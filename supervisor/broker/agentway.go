@@ -53,7 +53,8 @@ func (b *Broker) wayOf(c *supervisor.AgentConfig, adopt bool) (_ agent.Way, err 
 	g := b.generation.Load()
 	profile := g.profiles[c.Profile]
 	r := &reach{
-		b: b, id: "agent " + c.Name, agent: c.Name, plan: "agent:" + profile.Digest, profile: profile, rules: g.policy(profile),
+		b: b, id: "agent " + c.Name, agent: c.Name, plan: "agent:" + profile.Digest, profile: profile,
+		rules:   func() []policy.Rule { return b.agentRules(c.Name) },
 		subject: policy.Subject{Plan: "agent:" + profile.Digest, Profile: profile.Digest, Agent: c.Name},
 		person: persona{
 			owner: owner{agent: c.Name, uid: c.UID}, within: time.Duration(g.Config.Calls.Deadline),
@@ -82,6 +83,19 @@ func (b *Broker) wayOf(c *supervisor.AgentConfig, adopt bool) (_ agent.Way, err 
 		return nil, errors.Join(err, r.trust.Close())
 	}
 	return way{r}, nil
+}
+
+// agentRules are those that an agent's own box is under at this moment: none,
+// which denies everything, where it is not configured any more. Which real
+// addresses its network leads out, and which fields are looked at, is as it was
+// when its box was made.
+func (b *Broker) agentRules(name string) []policy.Rule {
+	g := b.generation.Load()
+	a := g.agent(name)
+	if a == nil || g.profiles[a.Profile] == nil || a.Network != supervisor.AgentNetworkEgress {
+		return nil
+	}
+	return g.policy(g.profiles[a.Profile])
 }
 
 // Binds shows it whom to trust.

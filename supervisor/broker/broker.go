@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -406,6 +407,18 @@ func (b *Broker) voidOutdated(g *Generation) error {
 			outdated[v.Ticket] = true
 		}
 	}
+	// What an agent's own box asks is under the rules that it was asked by.
+	b.reaching.Lock()
+	for r := range b.reaches {
+		if a := g.agent(r.agent); r.call == nil && (a == nil || g.profiles[a.Profile] == nil || g.profiles[a.Profile].Digest != r.profile.Digest) {
+			for _, t := range b.book.List(false) {
+				if slices.Contains(t.Calls, r.id) {
+					outdated[t.ID] = true
+				}
+			}
+		}
+	}
+	b.reaching.Unlock()
 	if len(outdated) == 0 {
 		return nil
 	}

@@ -34,9 +34,10 @@ func reachOfBox(box *egress.Box) *reach { return box.Data().(*reach) }
 // Name says whether anything of that name could ever be let out.
 func (j judge) Name(box *egress.Box, host string) packet.Verdict {
 	r := reachOfBox(box)
-	could, named := policy.Could(r.rules, host)
+	rules := r.rules()
+	could, named := policy.Could(rules, host)
 	v := packet.Verdict{Allow: could, Early: named}
-	for _, p := range policy.Passings(r.rules, host) {
+	for _, p := range policy.Passings(rules, host) {
 		v.Passing = append(v.Passing, packet.Passing{Port: p.Port, Through: packet.Through(p.Through)})
 	}
 	if !could {
@@ -76,11 +77,12 @@ func (r *reach) wishes(q *packet.Query) []wish {
 	if s.Effect == policy.NetConnect {
 		s.Through = profiles.Through(q.Through)
 	}
-	list := []wish{{subject: s, rules: r.rules}}
+	rules := r.rules()
+	list := []wish{{subject: s, rules: rules}}
 	for _, u := range q.Uses {
 		use := r.subject
 		use.Labels, use.Effect, use.Target = s.Labels, policy.SecretUse, u.Secret
-		w := wish{subject: use, rules: r.rules}
+		w := wish{subject: use, rules: rules}
 		if secret, err := r.b.vault.store.Show(u.Secret); err == nil && secret.Ask {
 			w.rules = append(w.rules[:len(w.rules):len(w.rules)], policy.Rule{
 				Effect: policy.SecretUse, Target: u.Secret, Decision: profiles.Ask, Name: "secret " + u.Secret + " says ask",
@@ -124,6 +126,9 @@ func (j judge) Ask(ctx context.Context, box *egress.Box, q packet.Query) packet.
 			return no("clawsupd", "the call's plan does not name secret "+u.Secret, "")
 		}
 	}
+	if len(q.Uses) > 0 && q.Scheme == "http" && !policy.Plain(list[0].rules, q.Host, q.Port) {
+		return no("clawsupd", `a secret goes over an encrypted connection, unless a rule for the host has scheme = "http"`, "")
+	}
 	asked := -1
 	var grant string
 	for i := range list {
@@ -162,7 +167,7 @@ func (r *reach) allow(q *packet.Query, rule, ticket, grant string, no func(rule,
 	if err := r.listened(q.Host); err != nil {
 		return no("clawsupd", "the session's label can't be written: "+err.Error(), ticket)
 	}
-	v := packet.Verdict{Allow: true, Rule: rule, Ticket: ticket, Networks: policy.Networks(r.rules, q.Host, q.Port)}
+	v := packet.Verdict{Allow: true, Rule: rule, Ticket: ticket, Networks: policy.Networks(r.rules(), q.Host, q.Port)}
 	if a, ok := r.b.generation.Load().Config.Network.Hosts[q.Host]; ok {
 		if addr, err := netip.ParseAddr(a); err == nil { // as it was checked
 			v.Addresses = []netip.Addr{addr}

@@ -37,7 +37,7 @@ type reach struct {
 	agent   string // empty: nobody's agent
 	plan    string // digest
 	profile *profiles.Loaded
-	rules   []policy.Rule
+	rules   func() []policy.Rule // of a call those that it began with, of an agent those of now
 	subject policy.Subject // but for effect, target and labels
 	person  persona
 	hold    *runtime.Hold // nil: no clock stands still
@@ -121,13 +121,13 @@ func (w callWay) Hold() *runtime.Hold             { return w.hold }
 // reachOf makes what the call's box reaches, before there is the box.
 func (b *Broker) reachOf(c *call) (*reach, error) {
 	v := c.snapshot()
-	p := c.plan
+	p, rules := c.plan, c.rules
 	wait := time.Duration(c.gen.Config.Calls.Deadline)
 	if d := c.request.Deadline; d != nil {
 		wait = time.Duration(*d)
 	}
 	r := &reach{
-		b: b, call: c, id: c.id, agent: v.Agent, plan: p.Digest, profile: p.Profile, rules: c.rules,
+		b: b, call: c, id: c.id, agent: v.Agent, plan: p.Digest, profile: p.Profile, rules: func() []policy.Rule { return rules },
 		subject: p.Subject(), hold: runtime.NewHold(time.Duration(c.gen.Config.Network.Hold)),
 		person: persona{
 			owner: c.owner, session: v.Session, sessionName: v.SessionName, script: p.Script,
@@ -193,12 +193,13 @@ func (r *reach) environment(variables map[string]string) []string {
 // open leads the box's network to the egress.
 func (r *reach) open(in func(func() error) error) error {
 	l := &r.profile.Profile.Limits
-	captured, other := policy.Literals(r.rules)
+	rules := r.rules()
+	captured, other := policy.Literals(rules)
 	if other {
 		captured = append(captured, guard.Public()...)
 	}
 	o := egress.BoxOptions{
-		Name: r.id, In: in, Captured: captured, Authority: r.authority, Fields: policy.FieldNames(r.rules), Data: r,
+		Name: r.id, In: in, Captured: captured, Authority: r.authority, Fields: policy.FieldNames(rules), Data: r,
 		Connections: int(l.NetConnections),
 	}
 	if r.call != nil {

@@ -68,3 +68,16 @@ func FieldNames(rules []Rule) []string {
 	}
 	return slices.Sorted(maps.Keys(names))
 }
+
+// Plain says whether a rule that allows or asks names requests to a host and port
+// that nothing encrypts.
+func Plain(rules []Rule, host string, port uint16) bool {
+	_, err := netip.ParseAddr(host)
+	return slices.ContainsFunc(rules, func(r Rule) bool {
+		if r.Network == nil || r.severity() == denied || r.Network.Scheme != "http" || !slices.Contains(r.Network.Ports, port) {
+			return false
+		}
+		_, ok := r.hostRank(host, err == nil)
+		return ok
+	})
+}

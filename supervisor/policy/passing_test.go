@@ -45,3 +45,24 @@ func TestFieldNames(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestPlain(t *testing.T) {
+	rules := []Rule{
+		{Effect: NetRequest, Decision: profiles.Ask, Network: &profiles.NetworkRule{Host: "*.example.com", Ports: []uint16{80, 8080}, Scheme: "http"}},
+		{Effect: NetRequest, Decision: profiles.Deny, Network: &profiles.NetworkRule{Host: "www.example.org", Ports: []uint16{80}, Scheme: "http"}},
+		{Effect: NetRequest, Decision: profiles.Allow, Network: &profiles.NetworkRule{Host: "www.example.net", Ports: []uint16{80}, Scheme: "https"}},
+		{Effect: NetRequest, Decision: profiles.Allow},
+	}
+	for _, c := range []struct {
+		host string
+		port uint16
+		want bool
+	}{
+		{"www.example.com", 80, true}, {"www.example.com", 8080, true}, {"www.example.com", 443, false},
+		{"example.com", 80, false}, {"www.example.org", 80, false}, {"www.example.net", 80, false}, {"192.0.2.1", 80, false},
+	} {
+		if got := Plain(rules, c.host, c.port); got != c.want {
+			t.Errorf("%s:%d: %v", c.host, c.port, got)
+		}
+	}
+}
