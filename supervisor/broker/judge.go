@@ -504,7 +504,7 @@ func (r *reach) keep(c *packet.Captured) (name, placeholder string, err error) {
 }
 
 // Ended writes down what became of something that was let out.
-func (j judge) Ended(box *egress.Box, q packet.Query, _ packet.Verdict, t packet.Traffic) {
+func (j judge) Ended(box *egress.Box, q packet.Query, v packet.Verdict, t packet.Traffic) {
 	r := reachOfBox(box)
 	r.mu.Lock()
 	r.view.Sent += max(t.Sent, 0)
@@ -513,7 +513,8 @@ func (j judge) Ended(box *egress.Box, q packet.Query, _ packet.Verdict, t packet
 	r.show()
 	effect, _ := target(&q)
 	a, f := r.receipt(effect)
-	a.Status = "ended"
+	a.Status, a.Rule = "ended", field(v.Rule, &f, factRule)
+	f.add(factTicket, v.Ticket)
 	f = append(f, aboutQuery(&q)...)
 	f.add("sent", bytesText(max(t.Sent, 0)))
 	f.add("received", bytesText(max(t.Received, 0)))

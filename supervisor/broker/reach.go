@@ -38,7 +38,7 @@ type reach struct {
 	plan    string // digest
 	profile *profiles.Loaded
 	rules   func() []policy.Rule // of a call those that it began with, of an agent those of now
-	subject policy.Subject // but for effect, target and labels
+	subject policy.Subject       // but for effect, target and labels
 	person  persona
 	hold    *runtime.Hold // nil: no clock stands still
 
