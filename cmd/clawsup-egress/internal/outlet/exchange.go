@@ -37,7 +37,6 @@ type exchange struct {
 	held    int64  // bytes of bodies
 	query   packet.Query
 	verdict packet.Verdict
-	mask    *credential.Mask
 	traffic traffic
 }
 
@@ -297,7 +296,6 @@ func (x *exchange) carry() {
 		x.fail(errors.New("more values than this box may have"))
 		return
 	}
-	x.mask = x.box.mask.Load()
 	(&httputil.ReverseProxy{
 		Rewrite:        x.rewrite,
 		Transport:      x,
@@ -310,23 +308,19 @@ func (x *exchange) carry() {
 
 var discard = log.New(io.Discard, "", 0)
 
-// fail answers that the server did not.
+// fail answers what the server did not, or what of it does not pass.
 func (x *exchange) fail(err error) {
 	if refused := x.traffic.refused(); refused != nil {
 		err = refused
 	}
 	x.traffic.failed(err)
 	var refused *refusedError
-	switch {
-	case !errors.As(err, &refused):
-		x.answer(http.StatusBadGateway, "failed: "+reason(err), "")
-	case refused.kind == packet.RefusedPlaceholder || refused.kind == packet.RefusedCredential || refused.kind == packet.RefusedCap:
-		x.traffic.failed(refused)
+	ours := errors.As(err, &refused) && !x.traffic.answered()
+	if ours && (refused.kind == packet.RefusedPlaceholder || refused.kind == packet.RefusedCredential || refused.kind == packet.RefusedCap) {
 		x.answer(http.StatusForbidden, "denied: "+reason(err), "")
-	default:
-		x.traffic.failed(refused)
-		x.answer(http.StatusBadGateway, "failed: "+reason(err), "")
+		return
 	}
+	x.answer(http.StatusBadGateway, "failed: "+reason(err), "")
 }
 
 // forwarding are headers that a proxy would take out, and that are nothing of this one's.
@@ -343,10 +337,10 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 			r.Header[name] = values
 		}
 	}
-	if x.socket && (x.found.NeedsMessages() || x.mask != nil) {
+	if x.socket && (x.found.NeedsMessages() || x.box.mask.Load() != nil) {
 		r.Header.Del("Sec-Websocket-Extensions") // what is compressed can't be looked at
 	}
-	if x.mask != nil {
+	if x.box.mask.Load() != nil {
 		r.Header.Set("Accept-Encoding", "identity")
 	}
 	if r.Body != nil && !x.found.NeedsBody() {
@@ -372,7 +366,7 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) { x.traffic.at(info.Conn.RemoteAddr()) },
 		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error { // is passed on after this
-			x.mask.Header(http.Header(h))
+			x.box.mask.Load().Header(http.Header(h))
 			return nil
 		},
 	})
@@ -387,21 +381,18 @@ func (x *exchange) modify(answer *http.Response) error {
 	}
 	body := io.ReadCloser(&counted{ReadCloser: answer.Body, x: x, count: &x.traffic.received, trailer: answer.Trailer})
 	answer.Body = body
-	if x.mask != nil && x.in.Method != http.MethodHead && isEncoded(answer.Header) {
+	if x.box.mask.Load() != nil && x.in.Method != http.MethodHead && isEncoded(answer.Header) {
 		return &refusedError{packet.RefusedCredential, "the answer is compressed, so that it can't be looked at for secrets"}
 	}
 	if err := x.capture(answer); err != nil {
 		return err
 	}
-	if mask := x.box.mask.Load(); mask != nil {
-		x.mask = mask
-	}
 	if len(answer.Trailer) > 0 { // HTTP/1.1 has room for one behind chunks alone
 		answer.ContentLength = -1
 		answer.Header.Del("Content-Length")
 	}
-	x.mask.Header(answer.Header)
-	answer.Body = x.mask.Reader(answer.Body)
+	x.box.mask.Load().Header(answer.Header)
+	answer.Body = x.box.masked(answer.Body)
 	return nil
 }
 
@@ -472,9 +463,9 @@ func (x *exchange) open(answer *http.Response) error {
 	if !ok {
 		return errors.New("a WebSocket that can't be written to")
 	}
-	x.mask.Header(answer.Header)
+	x.box.mask.Load().Header(answer.Header)
 	s := &webSocketConn{x: x, server: server}
-	s.from = x.mask.Reader(&counted{ReadCloser: server, x: x, count: &x.traffic.received})
+	s.from = x.box.masked(&counted{ReadCloser: server, x: x, count: &x.traffic.received})
 	if x.found.NeedsMessages() {
 		s.look()
 	}

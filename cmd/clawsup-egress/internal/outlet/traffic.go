@@ -36,6 +36,13 @@ func (t *traffic) status(code int) {
 	t.code = code
 }
 
+// answered says whether the server has.
+func (t *traffic) answered() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.code != 0
+}
+
 func (t *traffic) at(a net.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -100,7 +107,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	c.count.Add(int64(n))
 	if err != nil {
 		c.x.traffic.failed(err)
-		c.x.mask.Header(c.trailer)
+		c.x.box.mask.Load().Header(c.trailer)
 	}
 	return n, err
 }
