@@ -75,7 +75,9 @@ func socksRequest(r io.Reader) (host string, port uint16, reply socksReply, err 
 		if err := readSome(r, n[:]); err != nil {
 			return "", 0, 0, err
 		}
-		size = int(n[0])
+		if size = int(n[0]); size == 0 {
+			return "", 0, socksNoAddress, nil
+		}
 	default:
 		return "", 0, socksNoAddress, nil
 	}
