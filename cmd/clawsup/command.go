@@ -46,7 +46,7 @@ func groups() []group {
 		{"Watch", []*command{psCommand(), topCommand(), metricsCommand(), logsCommand(), stopCommand(), auditCommand()}},
 		{"Decide", []*command{approvalsCommand(), approvalCommand(), approveCommand(), denyCommand(), grantCommand(), explainCommand()}},
 		{"Files", []*command{changesCommand(), undoCommand(), trashCommand()}},
-		{"Administer", []*command{agentCommand(), sessionCommand(), lockdownCommand(), unlockCommand(), configCommand(), profileCommand(), doctorCommand(), versionCommand(), helpCommand()}},
+		{"Administer", []*command{agentCommand(), sessionCommand(), lockdownCommand(), unlockCommand(), secretCommand(), skillCommand(), configCommand(), profileCommand(), doctorCommand(), versionCommand(), helpCommand()}},
 	}
 }
 

@@ -36,7 +36,7 @@ func helpCommand() *command {
 // overview is what clawsup says about itself as a whole.
 func overview() string {
 	var b strings.Builder
-	b.WriteString("clawsup runs what strangers wrote in a throwaway sandbox and says what happened.\n\n" +
+	b.WriteString("clawsup runs what strangers wrote in a throwaway sandbox and says what happened.\n" +
 		"usage: clawsup [--config FILE] [--log-level LEVEL] COMMAND ...\n\n")
 	for _, g := range groups() {
 		fmt.Fprintf(&b, "%s\n", g.name)
@@ -44,8 +44,7 @@ func overview() string {
 			fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.synopsis)
 		}
 	}
-	b.WriteString(`
-  --config FILE      configuration; default /etc/clawsup/clawsup.toml, if it is there
+	b.WriteString(`  --config FILE      configuration; default /etc/clawsup/clawsup.toml, if it is there
   --log-level LEVEL  what goes to standard error: error, warning (default), info, debug
 Begin with 'sudo clawsup doctor', then 'sudo clawsup run -- ls -la /proc'.
 `)

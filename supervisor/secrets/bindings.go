@@ -152,12 +152,12 @@ func (b *Bindings) Unbind(skill string, variables ...string) error {
 	defer b.mu.Unlock()
 	one, ok := b.all[skill]
 	if !ok {
-		return fmt.Errorf("%w: none is bound to skill %s", ErrUnknown, visible.Quote(skill))
+		return &problem{ErrUnknown, "no secret is bound to skill " + visible.Quote(skill)}
 	}
 	one.Variables = maps.Clone(one.Variables)
 	for _, name := range variables {
 		if _, ok := one.Variables[name]; !ok {
-			return fmt.Errorf("%w: none is bound to variable %s of skill %s", ErrUnknown, visible.Quote(name), visible.Quote(skill))
+			return &problem{ErrUnknown, fmt.Sprintf("no secret is bound to variable %s of skill %s", visible.Quote(name), visible.Quote(skill))}
 		}
 		delete(one.Variables, name)
 	}

@@ -68,14 +68,24 @@ var (
 	ErrFull    = fmt.Errorf("there are %d secrets already", MaxSecrets)
 )
 
+// problem is an error of a kind, in words of its own.
+type problem struct {
+	kind error
+	text string
+}
+
+func (p *problem) Error() string { return p.text }
+
+func (p *problem) Unwrap() error { return p.kind }
+
 func invalidf(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+	return &problem{ErrInvalid, fmt.Sprintf(format, args...)}
 }
 
 // CheckName refuses what is no name of a secret.
 func CheckName(name string) error {
 	if err := (policy.Subject{Effect: policy.SecretUse, Target: name}).Check(); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return invalidf("%v", err)
 	}
 	return nil
 }
@@ -162,7 +172,7 @@ func (b *Binding) check(name string) error {
 
 func checkHost(host string) error {
 	if err := policy.CheckPattern(policy.NetConnect, host); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return invalidf("%v", err)
 	}
 	if suffix, wide := strings.CutPrefix(host, "*."); wide && !strings.Contains(suffix, ".") {
 		return invalidf("%s would be every name below %s: name at least *.example.com:443", host, suffix)
