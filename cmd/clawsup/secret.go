@@ -175,8 +175,7 @@ func onlyName(words []string) (string, error) {
 	name := words[0]
 	switch {
 	case len(words) > 1, strings.Contains(name, "="), redact.Text(name) != name:
-		return "", usagef("a value is never an argument: everybody on this host can read those (ps), and the shell keeps them. " +
-			"Give the name alone; the value is asked for, or read from standard input. If this was a value, it is known by now: get another")
+		return "", usagef("a value is never an argument, which ps and the shell's history show: give the name alone, and if this was a value, get another")
 	case secrets.CheckName(name) != nil:
 		return "", usagef("a name has 1 to 128 letters, digits, dots, hyphens and underscores")
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/clawsup/clawsup/cmd/clawsup/internal/dotenv"
 	"github.com/clawsup/clawsup/supervisor/api"
@@ -79,12 +80,12 @@ func (p *program) secretImport(f *secretFlags, words []string) error {
 }
 
 func (p *program) writeImported(report []imported) error {
-	t := newTable(p.stdout, "KEY", "TAKEN", "")
+	t := newTable(p.stdout, "KEY", "TAKEN", "NOTE")
 	for i := range report {
 		one := &report[i]
 		is, note := "no", one.Why
 		if one.Taken {
-			is, note = "yes", "goes to "+clipped(fmt.Sprint(one.Hosts))
+			is, note = "yes", "goes to "+clipped(strings.Join(one.Hosts, ", "))
 		}
 		t.row(one.Key, is, note)
 	}

@@ -224,7 +224,7 @@ func (p *program) secretShow(f *secretFlags, words []string) error {
 	out.add("captured", "%s", s.From)
 	out.add("shape", "%s", s.Shape)
 	out.add("asks", "%s", map[bool]string{true: "a person, for each use"}[s.Ask])
-	out.add("private", "%s", map[bool]string{true: "what is read with it is private", false: "no"}[s.Private])
+	out.add("private", "%s", map[bool]string{true: "yes: what is read with it is", false: "no"}[s.Private])
 	out.add("owner", "%s", s.Owner)
 	out.add("made", "%s", stamp(s.Created))
 	value := stamp(s.Rotated)

@@ -50,7 +50,7 @@ func TestSecretsWithDaemon(t *testing.T) {
 		{"", "secret show-metadata nobody", 1, "there is no such secret: \"nobody\"\nhint: see 'clawsup secret list'"},
 		{secretValue + "-2", "secret rotate openai", 0, "secret openai has its new value"},
 		{secretValue, "secret rotate nobody", 1, "there is no such secret"},
-		{"", "secret import " + env, 0, "TELEGRAM_BOT_TOKEN  yes    goes to [api.telegram.org:443]"},
+		{"", "secret import " + env, 0, "TELEGRAM_BOT_TOKEN  yes    goes to api.telegram.org:443"},
 		{"PORT=8080\n", "secret import", 1, "nobody knows where it may go"},
 		{"LINE=one\nhunter2\n", "secret import", 1, "nothing was taken: line 2 is not KEY=VALUE"},
 		{"", "secret list", 0, "TELEGRAM_BOT_TOKEN  api.telegram.org:443"},
