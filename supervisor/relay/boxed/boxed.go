@@ -229,8 +229,8 @@ func (s *Server) dial(r *relay) *os.File {
 	case <-limit.C:
 	case <-r.done:
 	}
-	s.leave(id, answer)
-	return nil
+	got, _ := s.leave(id, answer)
+	return got.file
 }
 
 // connected waits until a socket that is connecting has got there, or failed.

@@ -44,18 +44,17 @@ func (s *Server) land(id int, got reply) {
 	}
 }
 
-// leave waits no more. It says whether the answer had not come yet.
-func (s *Server) leave(id int, answer <-chan reply) bool {
+// leave waits no more, unless the answer came in this very moment: then it is
+// that, and true.
+func (s *Server) leave(id int, answer <-chan reply) (reply, bool) {
 	s.mu.Lock()
 	_, waiting := s.flights[id]
 	delete(s.flights, id)
 	s.mu.Unlock()
-	if !waiting { // it was answered in this very moment
-		if got := <-answer; got.file != nil {
-			_ = got.file.Close()
-		}
+	if waiting {
+		return reply{}, false
 	}
-	return waiting
+	return <-answer, true
 }
 
 // ask says a word and waits for its answer. If ctx ends before that, and a
@@ -77,7 +76,10 @@ func (s *Server) ask(ctx context.Context, w packet.Word, person bool) (reply, er
 	case got := <-answer:
 		return got, nil
 	case <-ctx.Done():
-		if s.leave(id, answer) && person {
+		if got, came := s.leave(id, answer); came { // and what was decided has to end
+			return got, nil
+		}
+		if person {
 			_ = s.say(packet.Word{Kind: packet.Leave, ID: id})
 		}
 		return reply{}, ctx.Err()

@@ -29,6 +29,7 @@ func (a *allowance) give(n int64) { a.used.Add(-n) }
 type meter struct {
 	most  [2]int64 // out, in; 0: no bound
 	moved [2]atomic.Int64
+	over  atomic.Bool // there was one byte too many: nothing moves any more
 }
 
 // The directions, as boxed.Pass numbers them where the box is the first end.
@@ -40,20 +41,12 @@ const (
 // take counts bytes before they are passed on. errCap: they may not be.
 func (m *meter) take(direction int, n int64) error {
 	if moved := m.moved[direction].Add(n); m.most[direction] > 0 && moved > m.most[direction] {
-		m.moved[direction].Add(-n)
+		m.over.Store(true)
+	}
+	if m.over.Load() {
 		return errCap
 	}
 	return nil
-}
-
-// spent says whether nothing more may be moved in one of the directions.
-func (m *meter) spent() bool {
-	for d := range m.most {
-		if m.most[d] > 0 && m.moved[d].Load() >= m.most[d] {
-			return true
-		}
-	}
-	return false
 }
 
 // refusedError is a no of this package.

@@ -3,6 +3,7 @@
 package outlet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func (x *exchange) serve() {
 		x.refuse(status, err)
 		return
 	}
-	if x.box.bytes.spent() {
+	if x.box.bytes.over.Load() {
 		x.refuse(http.StatusForbidden, errCap)
 		return
 	}
@@ -212,7 +213,7 @@ func again(head []byte, rest io.ReadCloser) io.ReadCloser {
 	return struct {
 		io.Reader
 		io.Closer
-	}{io.MultiReader(strings.NewReader(string(head)), rest), rest}
+	}{io.MultiReader(bytes.NewReader(head), rest), rest}
 }
 
 // ask has clawsupd decide. If it says no, that is answered.
@@ -313,7 +314,10 @@ func (x *exchange) fail(err error) {
 	if refused := x.traffic.refused(); refused != nil {
 		err = refused
 	}
-	x.traffic.failed(err)
+	x.failed(err)
+	if x.box.bytes.over.Load() {
+		err = errCap
+	}
 	var refused *refusedError
 	ours := errors.As(err, &refused) && !x.traffic.answered()
 	if ours && (refused.kind == packet.RefusedPlaceholder || refused.kind == packet.RefusedCredential || refused.kind == packet.RefusedCap) {
@@ -321,6 +325,15 @@ func (x *exchange) fail(err error) {
 		return
 	}
 	x.answer(http.StatusBadGateway, "failed: "+reason(err), "")
+}
+
+// failed notes why it failed. Where a bound of bytes was reached it is that,
+// whatever net/http makes of it.
+func (x *exchange) failed(err error) {
+	if x.box.bytes.over.Load() && !errors.Is(err, io.EOF) {
+		err = errCap
+	}
+	x.traffic.failed(err)
 }
 
 // forwarding are headers that a proxy would take out, and that are nothing of this one's.
@@ -379,8 +392,10 @@ func (x *exchange) modify(answer *http.Response) error {
 	if answer.StatusCode == http.StatusSwitchingProtocols {
 		return x.open(answer)
 	}
-	body := io.ReadCloser(&counted{ReadCloser: answer.Body, x: x, count: &x.traffic.received, trailer: answer.Trailer})
-	answer.Body = body
+	for _, name := range []string{"Content-Type", "Date"} { // which net/http would add
+		x.w.Header()[name] = nil
+	}
+	answer.Body = &counted{ReadCloser: answer.Body, x: x, count: &x.traffic.received, trailer: answer.Trailer}
 	if x.box.mask.Load() != nil && x.in.Method != http.MethodHead && isEncoded(answer.Header) {
 		return &refusedError{packet.RefusedCredential, "the answer is compressed, so that it can't be looked at for secrets"}
 	}
@@ -447,7 +462,7 @@ func (x *exchange) capture(answer *http.Response) error {
 	answer.Body = struct {
 		io.Reader
 		io.Closer
-	}{strings.NewReader(string(body)), answer.Body}
+	}{bytes.NewReader(body), answer.Body}
 	answer.ContentLength = int64(len(body))
 	answer.Header.Set("Content-Length", fmt.Sprint(len(body)))
 	answer.TransferEncoding = nil

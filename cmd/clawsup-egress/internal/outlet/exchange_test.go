@@ -196,3 +196,18 @@ func TestExpectContinue(t *testing.T) {
 		}
 	}
 }
+
+// What a server leaves out of its answer is not made up.
+func TestNothingIsAdded(t *testing.T) {
+	w := newWorld(t)
+	port := w.raw(func(c *net.TCPConn) {
+		_, _ = c.Read(make([]byte, 4096))
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX: y\r\n\r\n<html>")
+		_, _ = io.Copy(io.Discard, c)
+	})
+	w.leads(port)
+	answer, body := get(t, w.client("http/1.1"), request(t, "GET", at("http", port, "/"), nil))
+	if body != "<html>" || len(answer.Header) != 2 {
+		t.Errorf("%q %v", body, answer.Header)
+	}
+}

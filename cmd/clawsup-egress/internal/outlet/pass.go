@@ -31,7 +31,7 @@ func (b *box) route(c *conn) error {
 	if !verdict.Allow {
 		return errDenied
 	}
-	if b.bytes.spent() {
+	if b.bytes.over.Load() {
 		return errCap
 	}
 	way := through(verdict, c.target.port)

@@ -392,3 +392,41 @@ func TestShut(t *testing.T) {
 		t.Errorf("shut twice: %v", err)
 	}
 }
+
+// A bound of bytes ends answers and requests alike, and then nothing goes out.
+func TestCapsOfRequests(t *testing.T) {
+	for _, protocol := range []string{"http/1.1", "h2"} {
+		w := newWorld(t, func(p *packet.Box) { p.Sent, p.Received = 1<<20, 1<<20 })
+		port := w.server("https", func(rw http.ResponseWriter, r *http.Request) {
+			if r.Method == "POST" {
+				if n, err := io.Copy(io.Discard, r.Body); err == nil || n > 1<<20 {
+					t.Errorf("the server got %d bytes: %v", n, err)
+				}
+				return
+			}
+			_, _ = io.Copy(rw, io.LimitReader(zeros{}, 8<<20))
+		})
+		w.leads(port)
+		c := w.client(protocol)
+		if protocol == "h2" {
+			answer, err := c.Get(at("https", port, "/"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := io.Copy(io.Discard, answer.Body); err == nil || n > 1<<20 {
+				t.Errorf("%d bytes came: %v", n, err)
+			}
+			_ = answer.Body.Close()
+		} else if answer, err := c.Post(at("https", port, "/"), "text/plain", io.LimitReader(zeros{}, 8<<20)); err == nil {
+			if answer.StatusCode != 403 {
+				t.Error(answer.Status)
+			}
+			_ = answer.Body.Close()
+		}
+		w.refused(t, packet.RefusedCap)
+		w.until(t, "the end", func() bool { return len(w.ended) == 1 })
+		if e := w.ended[1]; e.Error != errCap.detail {
+			t.Errorf("%+v", e)
+		}
+	}
+}

@@ -106,7 +106,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
 	c.count.Add(int64(n))
 	if err != nil {
-		c.x.traffic.failed(err)
+		c.x.failed(err)
 		c.x.box.mask.Load().Header(c.trailer)
 	}
 	return n, err

@@ -39,7 +39,7 @@ func (s *webSocketConn) look() {
 			s.x.traffic.sent.Add(int64(n))
 			return n, err
 		}), s.x.found.Messages(r, s.x.values))
-		s.x.traffic.failed(err)
+		s.x.failed(err)
 		_ = r.CloseWithError(io.ErrClosedPipe)
 		_ = s.Close()
 	}()
