@@ -4,7 +4,8 @@
 // with the present configuration, and how to get what is missing.
 //
 // A check is a value with a name that looks at one thing and changes nothing;
-// only the last two, for root, make a layer and a box and throw them away:
+// only the last three, for root, make a layer, a network that leads out and a
+// box, and throw them away:
 //
 //	checks := doctor.Checks(config)
 //	findings := doctor.Run(ctx, checks)      // side by side, in the checks' order
@@ -111,6 +112,7 @@ func Checks(config supervisor.Config) []Check {
 		check{ClawsupGroup, "left over", leftOver(config)},
 		check{ClawsupGroup, "daemon", daemon(config)},
 		check{ClawsupGroup, "layers", overlays(config)},
+		check{ClawsupGroup, "way out", wayOut(config)},
 		check{ClawsupGroup, "a box", box(config)},
 	)
 }
