@@ -60,7 +60,7 @@ var shapes = []Shape{
 	{"hex", "64 hexadecimal digits", []part{random(64, hexadec)}, nil},
 	{JWT, "a token of three parts, signed by nobody", []part{random(42, urlSafe)}, webToken},
 	{"anthropic", "sk-ant-api03-...AA, of 108 characters", []part{fixed("sk-ant-api03-"), random(93, urlSafe), fixed("AA")}, nil},
-	{"discord", "three parts with dots, the first a number in base64", []part{random(1, digits[1:]), random(17, digits), random(6, urlSafe), random(38, urlSafe)}, discord},
+	{"discord", "three parts with dots, the first a number in base64", []part{random(1, digits[1:]), random(17, digits), random(6, urlSafe), random(37, urlSafe), random(1, alnum)}, discord},
 	{"github", "ghp_ and 36 letters and digits, with a checksum", []part{fixed("ghp_"), random(30, alnum)}, checked},
 	{"github-pat", "github_pat_... of 93 characters", []part{fixed("github_pat_"), random(22, alnum), fixed("_"), random(59, alnum)}, nil},
 	{"gitlab", "glpat- and 24 letters and digits", []part{fixed("glpat-"), random(24, alnum)}, nil},
@@ -71,8 +71,8 @@ var shapes = []Shape{
 	{"openai", "sk-... of 51 characters", []part{fixed("sk-"), random(20, alnum), fixed("T3BlbkFJ"), random(20, alnum)}, nil},
 	{"openrouter", "sk-or-v1- and 64 hexadecimal digits", []part{fixed("sk-or-v1-"), random(64, hexadec)}, nil},
 	{"slack-app", "xapp-1-A...-...-...", []part{fixed("xapp-1-A"), random(10, upper+digits), fixed("-"), random(13, digits), fixed("-"), random(64, hexadec)}, nil},
-	{"slack-bot", "xoxb-...-...-...", []part{fixed("xoxb-"), random(12, digits), fixed("-"), random(13, digits), fixed("-"), random(24, alnum)}, nil},
-	{"telegram", "a number, a colon and 35 characters", []part{random(1, digits[1:]), random(9, digits), fixed(":AA"), random(33, urlSafe)}, nil},
+	{"slack-bot", "xoxb-...-...-...", []part{fixed("xoxb-"), random(11, digits), fixed("-"), random(13, digits), fixed("-"), random(24, alnum)}, nil},
+	{"telegram", "a number, a colon and 35 characters", []part{random(1, digits[1:]), random(9, digits), fixed(":AA"), random(32, urlSafe), random(1, alnum)}, nil},
 }
 
 // Shapes gives the table.
@@ -165,7 +165,7 @@ func webToken(made []string) string {
 
 // discord writes the number of the bot in base64 before the rest.
 func discord(made []string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(made[0]+made[1])) + "." + made[2] + "." + made[3]
+	return base64.RawURLEncoding.EncodeToString([]byte(made[0]+made[1])) + "." + made[2] + "." + made[3] + made[4]
 }
 
 // checked appends the checksum of a token of GitHub's: six digits of base 62 of

@@ -23,7 +23,7 @@ var checks = map[string]string{
 	"hex":         `^[0-9a-f]{64}$`,
 	JWT:           `^eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}$`,
 	"anthropic":   `^sk-ant-api03-[A-Za-z0-9_-]{93}AA$`,
-	"discord":     `^[MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}$`,
+	"discord":     `^[MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}\b$`,
 	"github":      `^ghp_[A-Za-z0-9]{36}$`,
 	"github-pat":  `^github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}$`,
 	"gitlab":      `^glpat-[A-Za-z0-9_-]{20,}$`,
@@ -34,8 +34,8 @@ var checks = map[string]string{
 	"openai":      `^sk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}$`,
 	"openrouter":  `^sk-or-v1-[0-9a-f]{64}$`,
 	"slack-app":   `^xapp-\d-[A-Z0-9]+-\d+-[a-z0-9]+$`,
-	"slack-bot":   `^xoxb-[0-9]{10,13}-[0-9]{10,13}-[A-Za-z0-9]{24}$`,
-	"telegram":    `^[0-9]{8,10}:[A-Za-z0-9_-]{35}$`,
+	"slack-bot":   `^xoxb-[0-9]{11}-[0-9]{13}-[A-Za-z0-9]{24}$`,
+	"telegram":    `^[0-9]{8,10}:[A-Za-z0-9_-]{35}\b$`,
 	"prefix:xai-": `^xai-[A-Za-z0-9]{40}$`,
 }
 
