@@ -49,6 +49,13 @@ const maxMethod = 32 // bytes
 // serve answers it.
 func (x *exchange) serve() {
 	defer func() { x.free() }()
+	// At first, so that whatever else is wrong, a placeholder is told as one.
+	found, refusal := x.box.secrets.Inspect(x.target.host, x.target.port, x.in)
+	if refusal != nil {
+		x.refuse(http.StatusForbidden, &refusedError{refusal.Kind, refusal.Detail})
+		return
+	}
+	x.found = found
 	if status, err := x.check(); err != nil {
 		x.refuse(status, err)
 		return
@@ -75,7 +82,7 @@ func (x *exchange) check() (status int, err error) {
 	}
 	switch {
 	case r.Method == http.MethodConnect || r.Method == webSocket || len(r.Method) > maxMethod:
-		return fail(http.StatusNotImplemented, "method %.40q is not passed on", r.Method)
+		return fail(http.StatusNotImplemented, "a method that is not passed on")
 	case !strings.HasPrefix(r.URL.EscapedPath(), "/") || r.URL.User != nil || r.URL.Opaque != "":
 		return fail(http.StatusBadRequest, "a request target that is no path")
 	case len(r.URL.EscapedPath()) > packet.MaxPath || len(r.URL.RawQuery) > packet.MaxSearch:
@@ -116,14 +123,9 @@ func hasToken(values []string, token string) bool {
 	})
 }
 
-// inspect looks for secrets and for what rules look at, and makes the question of it.
+// inspect looks at the body, where that is needed, and makes the question.
 func (x *exchange) inspect() (status int, err error) {
-	found, refusal := x.box.secrets.Inspect(x.target.host, x.target.port, x.in)
-	if refusal != nil {
-		return http.StatusForbidden, &refusedError{refusal.Kind, refusal.Detail}
-	}
-	x.found = found
-	size := x.in.ContentLength
+	found, size := x.found, x.in.ContentLength
 	if whole := found.NeedsBody(); whole || x.fieldsInBody() {
 		if err := x.readBody(); err != nil {
 			return http.StatusBadRequest, err

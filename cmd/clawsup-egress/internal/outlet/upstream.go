@@ -21,6 +21,7 @@ import (
 
 	"github.com/clawsup/clawsup/cmd/clawsup-egress/internal/names"
 	"github.com/clawsup/clawsup/supervisor/guard"
+	"github.com/clawsup/clawsup/supervisor/relay/boxed"
 	"github.com/clawsup/clawsup/supervisor/relay/packet"
 )
 
@@ -104,17 +105,24 @@ func (b *box) connect(ctx context.Context, t target, v packet.Verdict, asked []n
 	if err != nil {
 		return nil, netip.AddrPort{}, err
 	}
+	var failed, refused error
 	for _, a := range list {
 		to := netip.AddrPortFrom(a, t.port)
-		file, failed := b.outlet.Host.Connect(ctx, b.id, v.Decision, to)
-		if failed == nil {
+		file, err := b.outlet.Host.Connect(ctx, b.id, v.Decision, to)
+		var no *boxed.RefusedError
+		switch {
+		case err == nil:
 			return file, to, nil
+		case errors.As(err, &no): // clawsupd knows more: which addresses are the host's own
+			refused = &refusedError{packet.RefusedAddress, no.Detail}
+		default:
+			failed = err
 		}
-		if err = failed; ctx.Err() != nil {
+		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil, netip.AddrPort{}, err
+	return nil, netip.AddrPort{}, cmp.Or(failed, refused)
 }
 
 // socket is a connection to a server. It counts what passes.
