@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	built "github.com/clawsup/clawsup/runtime/programs"
 	"github.com/clawsup/clawsup/supervisor/api"
 	"github.com/clawsup/clawsup/supervisor/relay/packet"
 	"github.com/clawsup/clawsup/supervisor/secrets"
@@ -181,5 +182,51 @@ func TestSkillBindings(t *testing.T) {
 	ask[api.Nothing](t, admin, api.SkillUnbind, api.SkillVariables{Skill: "weather"})
 	if _, err := try[api.Nothing](admin, api.SkillUnbind, api.SkillVariables{Skill: "weather"}); api.CodeOf(err) != api.CodeNotFound {
 		t.Error(err)
+	}
+}
+
+// TestAgentsPlaceholders: an agent in its box gets placeholders of the secrets in
+// its profile by OpenClaw's protocol, of no others, and no value.
+func TestAgentsPlaceholders(t *testing.T) {
+	if err := built.Build(programs, "clawsup"); err != nil {
+		t.Fatal(err)
+	}
+	h := newHost(t, "")
+	h.write("profiles/gateway.toml", "extends = \"default\"\n[network]\nmode = \"egress\"\n[secrets]\nMODEL_KEY = \"model\"\n")
+	script := h.write("programs/ask.sh", `#!/bin/sh
+for ids in '"model","other"' '"nobody"'; do
+	echo '{"protocolVersion":1,"provider":"clawsup","ids":['"$ids"']}' | `+programs+`/clawsup secret exec-provider 2>&1
+done
+echo "{\"env\":\"$MODEL_KEY\"}"
+`)
+	h.setAgent([]string{"/bin/sh", script}, "profile = \"gateway\"\nnetwork = \"egress\"\n")
+	config := strings.Replace(h.read("clawsup.toml"), `read = ["`+h.dir+`/programs"]`, `read = ["`+h.dir+`/programs", "`+programs+`/clawsup"]`, 1)
+	h.write("clawsup.toml", config)
+	h.start()
+	admin := h.dial("admin")
+	ask[secrets.Secret](t, admin, api.SecretSet, newSecret("model"))
+	ask[secrets.Secret](t, admin, api.SecretSet, newSecret("other"))
+	lines := h.runAgent()
+	if len(lines) != 3 {
+		t.Fatalf("%v", lines)
+	}
+	values, _ := lines[0]["values"].(map[string]any)
+	wrong, _ := lines[0]["errors"].(map[string]any)
+	placeholder, _ := values["model"].(string)
+	if !strings.HasPrefix(placeholder, "sk-") || len(values) != 1 || wrong["other"] == nil {
+		t.Errorf("%v", lines[0])
+	}
+	if wrong, _ := lines[1]["errors"].(map[string]any); wrong["nobody"] == nil {
+		t.Errorf("%v", lines[1])
+	}
+	if lines[2]["env"] != placeholder {
+		t.Errorf("in its environment: %v, by the protocol: %s", lines[2], placeholder)
+	}
+	for _, l := range lines {
+		for _, text := range l {
+			if said, _ := text.(string); strings.Contains(said, secretValue) {
+				t.Errorf("the agent has the value: %v", l)
+			}
+		}
 	}
 }
