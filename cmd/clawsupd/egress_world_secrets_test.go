@@ -124,7 +124,7 @@ func TestSecretsArrive(t *testing.T) {
 			return s.Server == test.server && path == test.path
 		})
 		if len(seen) != 1 || !test.came(seen[0]) {
-			t.Errorf("%s: the server saw %+v: %v", name, seen, got)
+			t.Errorf("%s: the server saw %v: %v", name, seen, got)
 		}
 	}
 	got := o.run(t, "keeper", `env; echo; cat /proc/self/environ /proc/1/environ; echo "$API_KEY" | wc -c`)
@@ -177,7 +177,6 @@ func TestSecretsStay(t *testing.T) {
 		"a name":                 `curl -sS --fail "https://$CLIENT_SECRET.tunnel.test/stay"`,
 		"a redirect":             `curl -sS --fail --location-trusted -H "X-Api-Key: $API_KEY" https://moved.test/echo/stay`,
 		"a WebSocket's other":    o.client(t) + ` websocket wss://api.test/socket "{\"d\":{\"stay\":\"$API_KEY\"}}"`,
-		"a WebSocket's second":   o.client(t) + ` websocket wss://api.test/socket first "{\"d\":{\"token\":\"$API_KEY\"}}"`,
 		"a WebSocket's address":  o.client(t) + ` websocket "wss://api.test/socket?q=$API_KEY" hello`,
 		"somebody else's method": `curl -sS --fail -X "$CLIENT_SECRET" https://api.test/echo/stay`,
 	} {
@@ -189,14 +188,14 @@ func TestSecretsStay(t *testing.T) {
 		for _, s := range o.world.Log.All(nil)[before:] {
 			text := fmt.Sprint(s.Target, s.Header, string(s.Body))
 			if strings.Contains(text, apiValue) || strings.Contains(text, world.BotToken) || strings.Contains(text, clientValue) || strings.Contains(text, "clawsup-secret:") {
-				t.Errorf("%s: the server saw %+v", name, s)
+				t.Errorf("%s: the server saw %v", name, s)
 			}
-			// A body or a WebSocket may have begun before the placeholder came.
-			if strings.Contains(s.Target, "stay") && s.Size == 0 {
-				t.Errorf("%s: the server was asked: %+v", name, s)
+			// A body that streams, or a WebSocket, begins before the placeholder comes.
+			if strings.Contains(s.Target, "stay") && s.Method == "GET" {
+				t.Errorf("%s: the server was asked: %v", name, s)
 			}
 		}
-		if !got.denied("laceholder") && !got.denied("redential") && name != "a name" {
+		if name != "a name" && (got.Reached == nil || len(got.Reached.Denied) == 0) {
 			t.Errorf("%s: the result does not say it: %v", name, got)
 		}
 	}
@@ -265,7 +264,7 @@ func TestOtherCredentials(t *testing.T) {
 		before := len(o.world.Log.All(nil))
 		got := o.run(t, "keeper", script)
 		if seen := o.world.Log.All(nil)[before:]; got.ok() || len(seen) > 0 {
-			t.Errorf("%s: the server saw %+v: %v", name, seen, got)
+			t.Errorf("%s: the server saw %v: %v", name, seen, got)
 		}
 		if !got.denied("redential") {
 			t.Errorf("%s: the result does not say it: %v", name, got)
@@ -293,9 +292,9 @@ curl -sS --fail -H "Authorization: Bearer $token" https://git.test/captured || e
 	if !strings.Contains(got.out, "refused elsewhere") || strings.Contains(got.out+got.err, issued[0]) || strings.Contains(got.out+got.err, clientValue) {
 		t.Errorf("%v", got)
 	}
-	s := o.world.Log.Await(t, func(s world.Seen) bool { return s.Target == "/echo/captured" })
-	if s.Header.Get("Authorization") != "Bearer "+issued[0] {
-		t.Errorf("%+v", s)
+	seen := o.world.Log.All(func(s world.Seen) bool { return s.Target == "/echo/captured" })
+	if len(seen) != 1 || seen[0].Header.Get("Authorization") != "Bearer "+issued[0] {
+		t.Errorf("the server saw %v: %v", seen, got)
 	}
 	if !slices.ContainsFunc(o.world.Log.All(nil), func(s world.Seen) bool {
 		return s.Target == "/token" && strings.Contains(string(s.Body), "client_secret="+clientValue)
@@ -340,8 +339,7 @@ func TestSecretThatIsAskedFor(t *testing.T) {
 	if _, err := try[api.SecretRemoved](admin, api.SecretRemove, api.SecretRef{Secret: "careful"}); err != nil {
 		t.Fatal(err)
 	}
-	v, err := try[api.Call](o.caller, api.CallSubmit, api.Submit{Args: nil, Profile: "careful"})
-	if err == nil {
-		t.Errorf("a call without its secret: %+v", v)
+	if got := o.run(t, "careful", "echo ran"); got.ok() || got.out != "" {
+		t.Errorf("a call without its secret: %v", got)
 	}
 }

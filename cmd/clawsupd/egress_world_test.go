@@ -238,7 +238,9 @@ func (g *going) said(text string) {
 			g.t.Fatalf("it ended before it said %q: %v, %v", text, err, g.end())
 		}
 	}
-	g.t.Fatalf("it did not say %q", text)
+	v, err := try[api.Call](g.o.caller, api.CallShow, api.CallRef{Call: g.id})
+	tickets, _ := try[[]approval.Ticket](g.o.people, api.TicketList, api.TicketFilter{})
+	g.t.Fatalf("it did not say %q: %+v %v, people are asked %+v", text, v, err, tickets)
 }
 
 // run runs a shell script in a box to its end.
@@ -262,7 +264,7 @@ func (o *outside) ticket(t testing.TB, call string) approval.Ticket {
 		}
 	}
 	v, err := try[api.Call](o.caller, api.CallShow, api.CallRef{Call: call})
-	t.Fatalf("nobody was asked: %+v %v", v, err)
+	t.Fatalf("nobody was asked: %v %v", v, err)
 	return approval.Ticket{}
 }
 
@@ -297,6 +299,16 @@ func (o *outside) receipts() map[string][]audit.Receipt {
 		}
 	}
 	return all
+}
+
+// needs skips a test for want of programs that boxes see.
+func needs(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skip(err)
+		}
+	}
 }
 
 // about says whether a receipt has a text in its rule, its effect or a fact.

@@ -3,6 +3,7 @@
 package world
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -26,6 +27,18 @@ type Seen struct {
 	Size  int64  // of it all
 	SHA   string // SHA-256 of it all, in hexadecimal; once it has ended
 	Ended bool   // the body was read to its end and the answer was sent; or the connection is over
+}
+
+// String is a line of it.
+func (s Seen) String() string {
+	line := fmt.Sprintf("%s at %s from %s: %s %s %s", s.Server, s.To, s.From, s.Protocol, s.Method, s.Target)
+	if s.Host != "" && s.Host != string(s.Server) {
+		line += " for " + s.Host
+	}
+	if len(s.Header) > 0 {
+		line += fmt.Sprintf(" %q", s.Header)
+	}
+	return line + fmt.Sprintf(", %d bytes %.200q", s.Size, s.Body)
 }
 
 // MaxBody bounds Seen.Body, in bytes.
@@ -87,7 +100,7 @@ func (l *Log) Await(t testing.TB, match func(Seen) bool) Seen {
 		select {
 		case <-changed:
 		case <-limit:
-			t.Fatalf("the servers did not see it, but: %+v", l.All(nil))
+			t.Fatalf("the servers did not see it, but: %v", l.All(nil))
 		}
 	}
 }

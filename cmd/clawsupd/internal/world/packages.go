@@ -12,6 +12,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/cgi"
 	"os"
@@ -58,8 +60,10 @@ func newRepository(dir string) (http.Handler, error) {
 	}
 	path, err := git("--exec-path")
 	return &cgi.Handler{
-		Path: filepath.Join(path, "git-http-backend"),
-		Env:  append(env, "GIT_PROJECT_ROOT="+home, "GIT_HTTP_EXPORT_ALL=1"),
+		Path:   filepath.Join(path, "git-http-backend"),
+		Stderr: io.Discard,
+		Logger: log.New(io.Discard, "", 0),
+		Env:    append(env, "GIT_PROJECT_ROOT="+home, "GIT_HTTP_EXPORT_ALL=1"),
 	}, err
 }
 

@@ -52,7 +52,7 @@ func New(t testing.TB) *World {
 			t.Error(err)
 		}
 		for _, s := range w.Log.Canaries() {
-			t.Errorf("a canary was touched: %+v", s)
+			t.Errorf("a canary was touched: %v", s)
 		}
 	})
 	if err := w.open(); err != nil {
