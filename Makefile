@@ -28,7 +28,8 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 DEPS_BUILD := gcc libc6-dev libseccomp-dev pkg-config git ca-certificates
 # The second half are what tests run in the box, to see that real work gets done there.
 DEPS_TEST  := $(DEPS_BUILD) e2fsprogs=mke2fs xfsprogs=mkfs.xfs btrfs-progs=mkfs.btrfs jq shellcheck strace tmux bubblewrap util-linux procps iproute2 file \
-	python3 nodejs=node pandoc g++ binutils make perl xz-utils bzip2 gdb man-db cargo=cargo default-jdk-headless=javac
+	python3 nodejs=node pandoc g++ binutils make perl xz-utils bzip2 gdb man-db cargo=cargo default-jdk-headless=javac \
+	curl wget openssl python3-requests python3-pip npm=npm bind9-dnsutils=dig nftables=nft
 # what the demo and its skills use
 DEPS_DEMO  := e2fsprogs=mke2fs python3 util-linux procps
 DEPS_BENCH := $(DEPS_BUILD) e2fsprogs=mke2fs bubblewrap runc crun firejail util-linux python3 nodejs=node
