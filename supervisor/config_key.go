@@ -133,6 +133,7 @@ var configKeys = []key[Config]{
 	},
 	row("network.roots", "certificates that servers are verified against; empty: the host's", optional(pathname), func(c *Config) *string { return &c.Network.Roots }),
 	row("network.hold", "how long one call may be held for people, in all", span(time.Second, aYear), func(c *Config) *profiles.Duration { return &c.Network.Hold }),
+	row("network.rate", "requests of an agent or a user that are let out in a minute; more wait", number[int](1, manyIDs), func(c *Config) *int { return &c.Network.Rate }),
 }
 
 // workspaceKeys are those of [[workspace]].

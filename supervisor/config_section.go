@@ -112,6 +112,7 @@ type NetworkConfig struct {
 	Hosts     map[string]string // names with their addresses, for which no resolver is asked
 	Roots     string            // file of the certificates that servers are verified against; see Bundle
 	Hold      profiles.Duration // how long one call may be held for people in all
+	Rate      int               // requests and connections of one agent or user that are let out in a minute
 }
 
 // bundles are where distributions have their certificates: Debian, Fedora,
@@ -173,7 +174,7 @@ func defaultPool() PoolConfig {
 }
 
 func defaultNetwork() NetworkConfig {
-	return NetworkConfig{Hold: profiles.Duration(time.Hour)}
+	return NetworkConfig{Hold: profiles.Duration(time.Hour), Rate: 6000}
 }
 
 func defaultChanges() ChangesConfig {

@@ -60,7 +60,8 @@ type Broker struct {
 	vault      vault
 	viewed     viewed
 	queue      *queue
-	rates      *rates
+	rates      *rates // of calls
+	outward    *rates // of what is let out of boxes
 	calls      *register
 	relay      *relay.Helper
 	egress     *egress.Egress
@@ -103,7 +104,7 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 		return nil, err
 	}
 	b := &Broker{
-		options: o, started: time.Now(), rates: newRates(), calls: newRegister(),
+		options: o, started: time.Now(), rates: newRates(), outward: newRates(), calls: newRegister(),
 		agents: map[string]*agent.Agent{}, skills: map[string]string{}, followers: map[string]int{},
 		made: map[string]supervisor.AgentConfig{}, reaches: map[*reach]bool{},
 		relayWanted: make(chan struct{}),

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -36,7 +37,8 @@ func (j judge) Name(box *egress.Box, host string) packet.Verdict {
 	r := reachOfBox(box)
 	rules := r.rules()
 	could, named := policy.Could(rules, host)
-	v := packet.Verdict{Allow: could, Early: named}
+	_, pinned := r.b.generation.Load().Config.Network.Hosts[host]
+	v := packet.Verdict{Allow: could, Early: named && !pinned} // who has an address by the configuration is not looked up
 	for _, p := range policy.Passings(rules, host) {
 		v.Passing = append(v.Passing, packet.Passing{Port: p.Port, Through: packet.Through(p.Through)})
 	}
@@ -108,7 +110,7 @@ func (j judge) Ask(ctx context.Context, box *egress.Box, q packet.Query) packet.
 		r.refuse(&q, rule, reason, ticket)
 		return packet.Verdict{Rule: rule, Reason: visible.Line(cut(reason, 400)), Ticket: ticket}
 	}
-	if err := b.open(); err != nil {
+	if err := cmp.Or(b.open(), b.sessions.Room()); err != nil { // what is let out makes receipts, which need room
 		return no("clawsupd", err.Error(), "")
 	}
 	list := r.wishes(&q)
@@ -150,7 +152,27 @@ func (j judge) Ask(ctx context.Context, box *egress.Box, q packet.Query) packet.
 		}
 		rule, ticket, grant = outcome.rule, outcome.ticket, outcome.grant
 	}
+	if err := r.paced(ctx); err != nil {
+		return no("clawsupd", err.Error(), ticket)
+	}
 	return r.allow(&q, rule, ticket, grant, no)
+}
+
+// paced waits for its turn to be let out: each time leaves receipts, and the log
+// is no one's to fill.
+func (r *reach) paced(ctx context.Context) error {
+	wait := r.b.outward.ahead(r.person.owner.String(), r.b.generation.Load().Config.Network.Rate, time.Now())
+	if wait <= 0 {
+		return nil
+	}
+	turn := time.NewTimer(wait)
+	defer turn.Stop()
+	select {
+	case <-turn.C:
+		return r.b.open()
+	case <-ctx.Done():
+		return errors.New("whoever wanted it has gone")
+	}
 }
 
 // allow writes the yes down and gives it.
@@ -210,26 +232,46 @@ func (r *reach) placeholder(secret string) string {
 func (r *reach) refuse(q *packet.Query, rule, reason, ticket string) {
 	effect, what := target(q)
 	again := r.deny(api.Denial{Effect: effect.String(), Target: visible.Text(cut(what, 1<<10)), Reason: visible.Line(cut(reason, 400)), Rule: rule, Ticket: ticket})
-	if again && ticket == "" || !r.line() {
+	if again && ticket == "" {
+		return
+	}
+	ok, skipped := r.line(time.Now())
+	if !ok {
 		return
 	}
 	a, f := r.receipt(effect)
 	a.Decision, a.Rule = string(profiles.Deny), field(rule, &f, factRule)
+	f.add(factSkipped, skipped)
 	f.add(factTicket, ticket)
 	f.add(factReason, cut(reason, maxReason))
 	a.Facts = append(f, aboutQuery(q)...)
 	_ = r.begin(a) // a no stays one
 }
 
-// maxLines bounds the receipts of what one box was refused: the log is not its
-// to fill.
-const maxLines = 1000
+// Bounds of the receipts of what one box was refused: the log is not its to fill.
+// Nor does a flood hide what comes after it, in a box that lives for long.
+const (
+	maxLines       = 1000 // at once
+	linesPerMinute = 6
+	sameAgain      = time.Hour // after which a refusal that was written is written again
+)
 
-func (r *reach) line() bool {
+// factSkipped tells of refusals that have no receipt of their own.
+const factSkipped = "refused before without a receipt"
+
+// line says whether there may be one more, and how many there were not since the last.
+func (r *reach) line(now time.Time) (ok bool, skipped string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lines++
-	return r.lines <= maxLines
+	if !r.lines.take(maxLines, linesPerMinute, now) {
+		r.skipped++
+		return false, ""
+	}
+	if r.skipped > 0 {
+		skipped = strconv.Itoa(r.skipped)
+	}
+	r.skipped = 0
+	return true, skipped
 }
 
 // aboutQuery is what a receipt has of a query: of path and query string digests,
@@ -537,11 +579,16 @@ func (r *reach) refused(n packet.Refusal) {
 		at = net.JoinHostPort(n.Host, strconv.Itoa(int(n.Port)))
 	}
 	at, why := visible.Text(cut(at, 512)), visible.Line(cut(n.Detail, packet.MaxDetail))
-	if r.deny(api.Denial{Target: cmp.Or(at, string(n.Kind)), Reason: why, Rule: "clawsup-egress: " + string(n.Kind)}) || !r.line() {
+	if r.deny(api.Denial{Target: cmp.Or(at, string(n.Kind)), Reason: why, Rule: "clawsup-egress: " + string(n.Kind)}) {
+		return
+	}
+	ok, skipped := r.line(time.Now())
+	if !ok {
 		return
 	}
 	a, f := r.receipt(-1)
 	a.Decision, a.Rule = string(profiles.Deny), "clawsup-egress: "+string(n.Kind)
+	f.add(factSkipped, skipped)
 	f.add("host", at)
 	f.add(factReason, why)
 	a.Facts = f

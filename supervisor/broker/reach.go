@@ -53,7 +53,8 @@ type reach struct {
 	questions int                      // mu; at people
 	heard     bool                     // mu; something of a stranger's came in
 	view      api.Reached              // mu
-	lines     int                      // mu; receipts of refusals
+	lines     bucket                   // mu; receipts of refusals
+	skipped   int                      // mu; refusals without one, since the last that has one
 }
 
 // persona is how a box's owner appears in tickets.
@@ -280,16 +281,21 @@ func (r *reach) show() {
 	r.call.update(func(c *api.Call) { c.Reached = v })
 }
 
-// deny notes what was not let out. It says whether the same was noted before.
+// deny notes what was not let out. It says whether the same was noted before, of
+// an agent, that is there for long, of late.
 func (r *reach) deny(d api.Denial) (again bool) {
+	now := time.Now().UTC()
 	r.mu.Lock()
 	list := r.view.Denied
 	i := slices.IndexFunc(list, func(o api.Denial) bool { return o.Effect == d.Effect && o.Target == d.Target && o.Reason == d.Reason })
 	switch {
+	case i >= 0 && r.call == nil && now.Sub(list[i].Since) >= sameAgain:
+		list[i].Times, list[i].Since = list[i].Times+1, now
+		i = -1
 	case i >= 0:
 		list[i].Times++
 	case len(list) < api.MaxDenials:
-		d.Times, d.Since = 1, time.Now().UTC()
+		d.Times, d.Since = 1, now
 		r.view.Denied = append(list, d)
 	default:
 		r.view.More++
