@@ -62,6 +62,42 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 }
 
+// BenchmarkDownload gets a long body, directly and through the outlet, where TLS
+// is ended.
+func BenchmarkDownload(b *testing.B) {
+	const size = 64 << 20
+	for _, protocol := range []string{"http/1.1", "h2"} {
+		for _, way := range []string{"direct", "outlet"} {
+			b.Run(strings.ReplaceAll(protocol, "/", "")+"/"+way, func(b *testing.B) {
+				w := newWorld(b)
+				port := w.server("https", func(rw http.ResponseWriter, _ *http.Request) {
+					_, _ = io.Copy(rw, io.LimitReader(zeros{}, size))
+				})
+				w.leads(port)
+				c := w.client(protocol)
+				url := at("https", port, "/")
+				if way == "direct" {
+					t := c.Transport.(*http.Transport)
+					t.DialContext = nil
+					t.TLSClientConfig.RootCAs, t.TLSClientConfig.ServerName = w.beyond.pool(), name
+					url = fmt.Sprintf("https://127.0.0.1:%d/", port)
+				}
+				b.SetBytes(size)
+				for b.Loop() {
+					r, err := c.Get(url)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if n, err := io.Copy(io.Discard, r.Body); n != size || err != nil {
+						b.Fatalf("%d bytes: %v", n, err)
+					}
+					_ = r.Body.Close()
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkRequests asks one after the other, directly and through the outlet.
 func BenchmarkRequests(b *testing.B) {
 	for _, scheme := range []string{"http", "https"} {

@@ -54,4 +54,9 @@
 // HTTP nor TLS is asked about as bytes to an address and port. Where a program connects and
 // says nothing, the server may be meant to speak first: after a moment that is asked for as bytes.
 // On ports 80 and 443, where no server does, the program is waited for instead.
+// A program that ends its side of a connection while HTTP is spoken on it is taken
+// to have left: what it asked for is given up. In bytes that end is passed on.
+//
+// Bytes of bounds are those between this program and servers: with TLS, heads
+// of requests, and what is sent again.
 package outlet

@@ -46,6 +46,9 @@ const webSocket = "WEBSOCKET"
 
 const maxMethod = 32 // bytes
 
+// ticketHeader has the number of the ticket that a request was denied by.
+const ticketHeader = "Clawsup-Ticket"
+
 // serve answers it.
 func (x *exchange) serve() {
 	defer func() { x.free() }()
@@ -278,7 +281,7 @@ func (x *exchange) answer(status int, text, ticket string) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if ticket != "" {
-		h.Set("Clawsup-Ticket", ticket)
+		h.Set(ticketHeader, ticket)
 		text += " (ticket " + ticket + ")"
 	}
 	x.w.WriteHeader(status)
@@ -397,6 +400,7 @@ func (x *exchange) modify(answer *http.Response) error {
 	for _, name := range []string{"Content-Type", "Date"} { // which net/http would add
 		x.w.Header()[name] = nil
 	}
+	answer.Header.Del(ticketHeader) // which no server has a say in
 	answer.Body = &counted{ReadCloser: answer.Body, x: x, count: &x.traffic.received, trailer: answer.Trailer}
 	if x.box.mask.Load() != nil && x.in.Method != http.MethodHead && isEncoded(answer.Header) {
 		return &refusedError{packet.RefusedCredential, "the answer is compressed, so that it can't be looked at for secrets"}
@@ -494,7 +498,7 @@ func (x *exchange) open(answer *http.Response) error {
 func (x *exchange) values(uses []packet.Use) ([]packet.Value, error) {
 	q := x.query
 	q.Uses = uses
-	v, err := x.conn.ask(x.box.context, q)
+	v, err := x.conn.ask(x.in.Context(), q) // which ends with the WebSocket
 	if err != nil {
 		return nil, err
 	}

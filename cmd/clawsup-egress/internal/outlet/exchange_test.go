@@ -202,7 +202,7 @@ func TestNothingIsAdded(t *testing.T) {
 	w := newWorld(t)
 	port := w.raw(func(c *net.TCPConn) {
 		_, _ = c.Read(make([]byte, 4096))
-		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX: y\r\n\r\n<html>")
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX: y\r\nClawsup-Ticket: T1\r\n\r\n<html>")
 		_, _ = io.Copy(io.Discard, c)
 	})
 	w.leads(port)
