@@ -102,14 +102,14 @@ for host in sys.argv[1:]:
     raw = host.encode()
     for port in (80, 443, 6379):
         answers = [
-            exchange(3128, [b"GET http://%s:%d/ HTTP/1.1\r\nHost: %s:%d\r\nConnection: close\r\n\r\n" % (raw, port, raw, port)]),
-            exchange(3128, [b"CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n" % (raw, port, raw, port), b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % raw]),
-            exchange(1080, [b"\x05\x01\x00", b"\x05\x01\x00\x03" + bytes([len(raw)]) + raw + port.to_bytes(2, "big"), b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % raw]),
+            exchange(3128, [b"GET http://%s:%d/echo HTTP/1.1\r\nHost: %s:%d\r\nConnection: close\r\n\r\n" % (raw, port, raw, port)]),
+            exchange(3128, [b"CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n" % (raw, port, raw, port), b"GET /echo HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % raw]),
+            exchange(1080, [b"\x05\x01\x00", b"\x05\x01\x00\x03" + bytes([len(raw)]) + raw + port.to_bytes(2, "big"), b"GET /echo HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % raw]),
         ]
         bare = host.strip("[]")
         try:
             s = socket.create_connection((bare, port), 10)
-            s.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % raw)
+            s.sendall(b"GET /echo HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % raw)
             answers.append(s.recv(4096))
         except (OSError, UnicodeError) as e:
             answers.append(b"")
