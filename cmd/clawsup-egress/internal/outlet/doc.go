@@ -52,7 +52,8 @@
 //
 // Inside of what passes unopened nobody looks. A program that speaks neither
 // HTTP nor TLS is asked about as bytes to an address and port. Where a program connects and
-// says nothing, the server may be meant to speak first: after a moment that is asked for as bytes.
+// says nothing, the server may be meant to speak first: after three seconds, or less at ports where
+// that is usual, it is asked for as bytes; when the program speaks before the answer, it is looked at after all.
 // On ports 80 and 443, where no server does, the program is waited for instead.
 // A program that ends its side of a connection while HTTP is spoken on it is taken
 // to have left: what it asked for is given up. In bytes that end is passed on.

@@ -38,8 +38,8 @@ func (b *box) route(c *conn) error {
 	if way == packet.TCP {
 		return b.carry(c, packet.TCP, verdict, false)
 	}
-	first := silence
-	if way == packet.TLS || firstSpeaker(c.target.port) {
+	first := firstWait(c.target.port)
+	if way == packet.TLS {
 		first = headerLimit
 	}
 	for {

@@ -20,9 +20,14 @@ const (
 )
 
 const (
-	// silence is how long a program is waited for that may be waiting for the
-	// server. An interval between two bytes of what may become TLS or HTTP may be longer.
-	silence = 300 * time.Millisecond
+	// silence is how long a program is waited for that says nothing: the server may
+	// be meant to speak first. One that does not look that way still may take long
+	// to its first byte, while it loads what it needs for TLS and others have the
+	// processor; taken for bytes it would be asked about as something that it is not. A
+	// rule that says through = "tcp" spares the wait.
+	silence = 3 * time.Second
+	// shortSilence is the same at ports of protocols in which the server does.
+	shortSilence = 300 * time.Millisecond
 	// maxLine bounds a request line, in bytes: a path, a query, and some room.
 	maxLine = 18 << 10
 )
@@ -30,6 +35,21 @@ const (
 // firstSpeaker says whether nobody serves a protocol at a port in which the
 // server speaks first.
 func firstSpeaker(port uint16) bool { return port == 80 || port == 443 }
+
+// serverFirst are ports of protocols in which the server speaks first: FTP, SSH,
+// SMTP, POP3, NNTP, IMAP, MySQL, VNC.
+var serverFirst = map[uint16]bool{21: true, 22: true, 25: true, 587: true, 110: true, 119: true, 143: true, 3306: true, 5900: true}
+
+// firstWait is how long a program may say nothing.
+func firstWait(port uint16) time.Duration {
+	switch {
+	case firstSpeaker(port):
+		return headerLimit
+	case serverFirst[port]:
+		return shortSilence
+	}
+	return silence
+}
 
 // classify says what the first bytes are. More bytes behind them change nothing
 // once it is not unsure.

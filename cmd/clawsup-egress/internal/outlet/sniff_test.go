@@ -183,3 +183,9 @@ func FuzzSOCKS(f *testing.F) {
 		}
 	})
 }
+
+func TestFirstWait(t *testing.T) {
+	if firstWait(443) != headerLimit || firstWait(22) != shortSilence || firstWait(8443) != silence {
+		t.Error("ports where the server speaks first are waited for at others' pace")
+	}
+}
