@@ -55,7 +55,7 @@ func (b *Broker) openAgents(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return b.sweepWays(g)
 }
 
 func (b *Broker) newAgent(g *Generation, c *supervisor.AgentConfig) (*agent.Agent, error) {

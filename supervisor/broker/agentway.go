@@ -23,16 +23,6 @@ import (
 // directories. No call's id begins so.
 const agentTrust = "agent-"
 
-// agentOfTrust gives the agent whose directory that is, if it is configured.
-func (b *Broker) agentOfTrust(dir string) (*supervisor.AgentConfig, bool) {
-	name, ok := strings.CutPrefix(dir, agentTrust)
-	if !ok {
-		return nil, false
-	}
-	a := b.generation.Load().agent(name)
-	return a, a != nil
-}
-
 // outfit is what an agent's box was made with, and what the next process needs
 // to be its way out. It lies beside call.sock's directory, where root alone
 // reads: with the key, TLS of this one agent could be ended by others.
@@ -41,8 +31,42 @@ type outfit struct {
 	Placeholders map[string]string `json:"placeholders"`
 }
 
-func (b *Broker) outfitFile(name string) string {
-	return filepath.Join(b.supervisor.Config.RunDir, "ways", name+".json")
+// outfitEnd ends the names of their files.
+const outfitEnd = ".json"
+
+func (b *Broker) outfitDir() string { return filepath.Join(b.supervisor.Config.RunDir, "ways") }
+
+func (b *Broker) outfitFile(name string) string { return filepath.Join(b.outfitDir(), name+outfitEnd) }
+
+// keepOutfit writes an agent's down. r.mu is held, or nobody else has it yet.
+func (r *reach) keepOutfit() error {
+	return record.Write(r.b.outfitFile(r.agent), outfit{r.authority, r.held})
+}
+
+// sweepWays removes what belonged to agents' boxes that are gone. Those that
+// were taken over still have theirs.
+func (b *Broker) sweepWays(g *Generation) error {
+	alive := map[string]bool{}
+	for _, a := range b.agentList() {
+		alive[a.Name()] = g.outward(a.Name()) != nil && a.Status().State != agent.Stopped.String()
+	}
+	for dir, nameOf := range map[string]func(file string) (string, bool){
+		b.trustPath(): func(file string) (string, bool) { return strings.CutPrefix(file, agentTrust) },
+		b.outfitDir(): func(file string) (string, bool) { return strings.TrimSuffix(file, outfitEnd), true },
+	} {
+		left, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		for _, e := range left {
+			if name, ok := nameOf(e.Name()); ok && !alive[name] {
+				if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // way is an agent's.
@@ -51,14 +75,21 @@ type way struct{ *reach }
 // wayOf makes an agent's way out, or takes up that of the one that goes on.
 func (b *Broker) wayOf(c *supervisor.AgentConfig, adopt bool) (_ agent.Way, err error) {
 	g := b.generation.Load()
-	profile := g.profiles[c.Profile]
+	profile := g.outward(c.Name)
+	if profile == nil {
+		return nil, fmt.Errorf("agent %s is not configured any more to reach out: restart clawsupd", c.Name)
+	}
 	r := &reach{
 		b: b, id: "agent " + c.Name, agent: c.Name, plan: "agent:" + profile.Digest, profile: profile,
 		rules:   func() []policy.Rule { return b.agentRules(c.Name) },
 		subject: policy.Subject{Plan: "agent:" + profile.Digest, Profile: profile.Digest, Agent: c.Name},
 		person: persona{
 			owner: owner{agent: c.Name, uid: c.UID}, within: time.Duration(g.Config.Calls.Deadline),
-			headless: func() bool { return c.Approver == supervisor.ApproverNone }, command: "agent " + c.Name + " itself",
+			headless: func() bool {
+				a := b.generation.Load().agent(c.Name)
+				return a == nil || a.Approver == supervisor.ApproverNone
+			},
+			command: "agent " + c.Name + " itself",
 		},
 	}
 	file := b.outfitFile(c.Name)
@@ -79,7 +110,7 @@ func (b *Broker) wayOf(c *supervisor.AgentConfig, adopt bool) (_ agent.Way, err 
 	if err := r.equip(profile.Profile.Secrets); err != nil {
 		return nil, err
 	}
-	if err := record.Write(file, outfit{r.authority, r.held}); err != nil {
+	if err := r.keepOutfit(); err != nil {
 		return nil, errors.Join(err, r.trust.Close())
 	}
 	return way{r}, nil
@@ -91,11 +122,11 @@ func (b *Broker) wayOf(c *supervisor.AgentConfig, adopt bool) (_ agent.Way, err 
 // when its box was made.
 func (b *Broker) agentRules(name string) []policy.Rule {
 	g := b.generation.Load()
-	a := g.agent(name)
-	if a == nil || g.profiles[a.Profile] == nil || a.Network != supervisor.AgentNetworkEgress {
+	p := g.outward(name)
+	if p == nil {
 		return nil
 	}
-	return g.policy(g.profiles[a.Profile])
+	return g.policy(p)
 }
 
 // Binds shows it whom to trust.

@@ -411,7 +411,7 @@ func (b *Broker) voidOutdated(g *Generation) error {
 	// What an agent's own box asks is under the rules that it was asked by.
 	b.reaching.Lock()
 	for r := range b.reaches {
-		if a := g.agent(r.agent); r.call == nil && (a == nil || g.profiles[a.Profile] == nil || g.profiles[a.Profile].Digest != r.profile.Digest) {
+		if p := g.outward(r.agent); r.call == nil && (p == nil || p.Digest != r.profile.Digest) {
 			for _, t := range b.book.List(false) {
 				if slices.Contains(t.Calls, r.id) {
 					outdated[t.ID] = true

@@ -95,6 +95,16 @@ func (g *Generation) check() (wrong []error) {
 // agent gives the configuration of an agent, or nil.
 func (g *Generation) agent(name string) *supervisor.AgentConfig { return g.agents[name] }
 
+// outward gives the profile that says what an agent's own box reaches beyond
+// itself; nil: nothing does.
+func (g *Generation) outward(agent string) *profiles.Loaded {
+	a := g.agent(agent)
+	if a == nil || a.Network != supervisor.AgentNetworkEgress {
+		return nil
+	}
+	return g.profiles[a.Profile]
+}
+
 // policy gives the rules of a profile. Nobody changes them.
 func (g *Generation) policy(p *profiles.Loaded) []policy.Rule {
 	if rules, ok := g.rules[p]; ok {

@@ -75,11 +75,11 @@ func (r *reach) wishes(q *packet.Query) []wish {
 	s := r.subject
 	s.Labels = r.b.labelsOf(r.agent, r.person.session)
 	s.Effect, s.Target = target(q)
-	s.Fields, s.Unread = fieldsOf(q.Fields), q.Unread
 	if s.Effect == policy.NetConnect {
 		s.Through = profiles.Through(q.Through)
 	}
 	rules := r.rules()
+	s.Fields, s.Unread = fieldsOf(q.Fields), q.Unread || !r.looksAt(rules)
 	list := []wish{{subject: s, rules: rules}}
 	for _, u := range q.Uses {
 		use := r.subject
@@ -388,6 +388,12 @@ func (r *reach) ask(ctx context.Context, q *packet.Query, list []wish, first int
 	if err := b.open(); err != nil { // a lockdown, or a log that failed, while they thought
 		return answered{rule: "clawsupd", ticket: ticket, no: err.Error()}
 	}
+	rules := r.rules() // of an agent, a reload may have changed them while they thought
+	for i := range list {
+		if v := policy.Decide(list[i].subject, rules, nil, time.Now()); v.Decision == profiles.Deny {
+			return answered{rule: v.Rule, ticket: ticket, no: v.Rule}
+		}
+	}
 	return answered{rule: "ticket " + ticket + ": " + given(outcome.Answers), ticket: ticket, grant: outcome.Grant}
 }
 
@@ -541,7 +547,13 @@ func (r *reach) keep(c *packet.Captured) (name, placeholder string, err error) {
 	}
 	r.mu.Lock()
 	r.held[token.Name] = placeholder
+	if r.call == nil {
+		err = r.keepOutfit()
+	}
 	r.mu.Unlock()
+	if err != nil {
+		return token.Name, "", err
+	}
 	return token.Name, placeholder, r.box.Bind(r.binding(&token))
 }
 

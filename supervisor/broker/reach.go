@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ type reach struct {
 	trust     *supervisor.Trust
 	bind      rootfs.Bind // of trust
 	box       *egress.Box // set once it is open
+	fields    []string    // that its box looks at
 
 	mu        sync.Mutex
 	held      map[string]string        // mu; placeholders by secret
@@ -78,7 +80,7 @@ func (b *Broker) trustPath() string { return filepath.Join(b.supervisor.Config.R
 
 // openEgress makes what leads out of boxes, which is nothing until one is opened.
 func (b *Broker) openEgress() error {
-	// Of boxes that are gone. Those of agents that went on still have theirs.
+	// Of calls, whose boxes are gone. For agents there is sweepWays.
 	if err := os.MkdirAll(b.trustPath(), 0o711); err != nil {
 		return err
 	}
@@ -87,7 +89,7 @@ func (b *Broker) openEgress() error {
 		return err
 	}
 	for _, e := range left {
-		if _, ok := b.agentOfTrust(e.Name()); !ok {
+		if !strings.HasPrefix(e.Name(), agentTrust) {
 			if err := os.RemoveAll(filepath.Join(b.trustPath(), e.Name())); err != nil {
 				return err
 			}
@@ -172,7 +174,7 @@ func (r *reach) equip(variables map[string]string) (err error) {
 }
 
 // authorityLife is how long certificates for one box are good. Its key is
-// nowhere but in memory here and in clawsup-egress; an agent's, see agentreach.go.
+// nowhere but in memory here and in clawsup-egress; an agent's, see outfit.
 const authorityLife = 30 * 24 * time.Hour
 
 func (r *reach) trustDir() string {
@@ -199,8 +201,9 @@ func (r *reach) open(in func(func() error) error) error {
 	if other {
 		captured = append(captured, guard.Public()...)
 	}
+	r.fields = policy.FieldNames(rules)
 	o := egress.BoxOptions{
-		Name: r.id, In: in, Captured: captured, Authority: r.authority, Fields: policy.FieldNames(rules), Data: r,
+		Name: r.id, In: in, Captured: captured, Authority: r.authority, Fields: r.fields, Data: r,
 		Connections: int(l.NetConnections),
 	}
 	if r.call != nil {
@@ -219,6 +222,17 @@ func (r *reach) open(in func(func() error) error) error {
 	r.box = box
 	r.b.reaches[r] = true
 	return nil
+}
+
+// looksAt says whether its box looks at every field that rules do. A reload may
+// have brought more to an agent's.
+func (r *reach) looksAt(rules []policy.Rule) bool {
+	for _, name := range policy.FieldNames(rules) {
+		if !slices.Contains(r.fields, name) {
+			return false
+		}
+	}
+	return true
 }
 
 // close takes the way out away.
