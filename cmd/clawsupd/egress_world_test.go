@@ -69,8 +69,10 @@ func newOutside(t *testing.T, profiles map[string]string) *outside {
 func (o *outside) begin() {
 	o.t.Helper()
 	leave := o.enter()
-	o.daemon = o.start()
+	d := o.start()
 	leave()
+	o.daemon = d
+	o.t.Cleanup(func() { _ = d.end(unix.SIGTERM) }) // it removes its boxes, as one that is killed doesn't
 	o.caller, o.people = o.connect("call"), o.connect("approval")
 }
 
