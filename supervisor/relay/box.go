@@ -46,8 +46,7 @@ func (h *Helper) binds() []rootfs.Bind {
 	return binds
 }
 
-// What the helper may have. Of open files a connection takes two and, while
-// bytes are on their way, two for each direction.
+// What the helper may have. Of open files a connection takes two.
 const (
 	boxMemory = 1 << 30 // bytes
 	boxPids   = 256

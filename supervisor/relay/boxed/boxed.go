@@ -6,9 +6,9 @@
 // network namespace, and handed over: see package packet for the words.
 //
 // For each connection that it accepts it asks for a peer, and then moves bytes
-// with splice(2) through a pipe in each direction: they never enter this
-// process's memory (Pass). The end of one direction is passed on (shutdown(2)) while
-// the other goes on. A pair that moves nothing for IdleLimit is closed.
+// through a buffer in each direction, which it has while there are some (Pass).
+// The end of one direction is passed on (shutdown(2)) while the other goes on. A
+// pair that moves nothing for IdleLimit is closed.
 //
 // Bounds are those of package packet. A relay that has its PerRelay
 // connections accepts no more: the next ones wait in the kernel's queue.
@@ -176,7 +176,9 @@ func (s *Server) box(o packet.Order, file *os.File) error {
 	case o.Kind == packet.Unbind:
 		return s.boxes.Unbind(o.ID, o.Secret)
 	case o.Kind == packet.Shut:
-		return s.boxes.Shut(o.ID)
+		err := s.boxes.Shut(o.ID)
+		go s.say(packet.Word{Kind: packet.Over, Box: o.ID})
+		return err
 	}
 	return fmt.Errorf("%w: order %d", packet.ErrPacket, o.Kind)
 }

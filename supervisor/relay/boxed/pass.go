@@ -18,9 +18,6 @@ type End interface {
 	io.Closer
 }
 
-// chunk is how many bytes are moved at once at most.
-const chunk = 1 << 20
-
 // Pass moves bytes both ways between two sockets until both have said their
 // end, and closes them. The end of one direction is passed on while the other
 // goes on; a reset of one end becomes one of the other, and so does an error of
@@ -76,59 +73,47 @@ func move(from, to End, moved func(n int64) error) error {
 }
 
 // moveSome waits for bytes and moves what there is. A connection at rest has
-// no pipe: it takes one when there is something to read.
+// no buffer: it takes one when there is something to read.
 func moveSome(source, target syscall.RawConn, moved func(n int64) error) (ended bool, err error) {
-	var p *pipe
-	var n int64
-	err = splice(source.Read, func(fd int) (err error) {
-		if p == nil {
-			if p, err = pipes.take(); err != nil {
-				return err
-			}
+	var b *buffer
+	var n int
+	err = until(source.Read, func(fd int) (err error) {
+		if b == nil {
+			b = takeBuffer()
 		}
-		n, err = unix.Splice(fd, nil, p.w, nil, chunk, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
-		if errors.Is(err, unix.EAGAIN) {
-			pipes.give(p)
-			p = nil
+		if n, err = unix.Read(fd, b.bytes); errors.Is(err, unix.EAGAIN) {
+			b.give()
+			b = nil
 		}
 		return err
 	})
-	if p != nil {
-		defer func() {
-			if err != nil {
-				p.close() // there may be something in it
-			} else {
-				pipes.give(p)
-			}
-		}()
+	if b != nil {
+		defer b.give()
 	}
 	if err != nil || n == 0 {
 		return true, err
 	}
-	if err := moved(n); err != nil {
+	if err := moved(int64(n)); err != nil {
 		return true, err
 	}
-	for n > 0 {
-		var done int64
-		err := splice(target.Write, func(fd int) (err error) {
-			done, err = unix.Splice(p.r, nil, fd, nil, int(n), unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+	for rest := b.bytes[:n]; len(rest) > 0; {
+		var done int
+		err := until(target.Write, func(fd int) (err error) {
+			done, err = unix.Write(fd, rest)
 			return err
 		})
-		if err == nil && done == 0 {
-			err = unix.EPIPE
-		}
 		if err != nil {
 			return true, err
 		}
-		n -= done
+		rest = rest[done:]
 	}
 	return false, nil
 }
 
-// splice waits, by the socket's read or write, until f does something.
-func splice(wait func(func(uintptr) bool) error, f func(fd int) error) error {
+// until waits, by the socket's read or write, until f does something.
+func until(ready func(func(uintptr) bool) error, f func(fd int) error) error {
 	var failed error
-	err := wait(func(fd uintptr) bool {
+	err := ready(func(fd uintptr) bool {
 		for {
 			if failed = f(int(fd)); !errors.Is(failed, unix.EINTR) {
 				break

@@ -23,7 +23,7 @@ const (
 	MaxBoxes       = 4096
 	MaxConnections = 4096
 
-	perConnection = 6        // descriptors: two sockets and two pipes
+	perConnection = 2        // descriptors: two sockets
 	elsewhere     = 3584     // descriptors: relays, listeners, resolvers
 	maxHeld       = 32 << 20 // bytes of bodies that are read whole
 )
