@@ -54,7 +54,8 @@
 // percent-encoded, JSON-escaped (wholly or in part, with hexadecimal digits of
 // either case), and in base64 of both alphabets at its three alignments, also
 // within percent-encoding and JSON. Of base64 the characters at both ends
-// that also hold bits of what stands around are left. Not seen are values in
+// that also hold bits of what stands around are left. A header or a trailer that
+// has a value in its name, in whatever case, is left out. Not seen are values in
 // parts (lines of wrapped base64, or ranges, which no request that carries a
 // value may ask for), in compressed answers (they are not asked for), in another
 // case, with characters beyond the basic plane in JSON's escapes, and in any

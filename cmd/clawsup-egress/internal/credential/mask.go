@@ -3,8 +3,10 @@
 package credential
 
 import (
+	"bytes"
 	"io"
 	"net/http"
+	"slices"
 )
 
 // MinMasked is the length in bytes of the shortest value that is masked: what is
@@ -15,17 +17,21 @@ const MinMasked = minForm
 // of no values, masks nothing.
 type Mask struct {
 	values *automaton
+	names  [][]byte // values in lower case, for names of headers
 }
 
 // NewMask makes a mask of values. It takes some 200 bytes of memory for each of theirs.
 func NewMask(values [][]byte) *Mask {
+	m := &Mask{}
 	var long [][]byte
 	for _, v := range values {
 		if len(v) >= MinMasked {
 			long = append(long, v)
+			m.names = append(m.names, lower(v))
 		}
 	}
-	return &Mask{newAutomaton(long, false)}
+	m.values = newAutomaton(long, false)
+	return m
 }
 
 // Reader gives body with values overwritten. It holds back only bytes that a
@@ -43,20 +49,33 @@ func (m *Mask) Reader(body io.ReadCloser) io.ReadCloser {
 	return h
 }
 
-// Header overwrites values in the values of a header or a trailer, in place.
-// Names are left: they are in another case anyway.
+// Header overwrites values in the values of a header or a trailer, in place. A
+// field with one in its name, where case says nothing, is left out.
 func (m *Mask) Header(header http.Header) {
 	if m == nil || m.values == nil {
 		return
 	}
-	for _, values := range header {
+	for name, values := range header {
+		if m.inName(name) {
+			delete(header, name)
+			continue
+		}
 		for i, text := range values {
-			values[i] = m.text(text)
+			values[i] = m.Text(text)
 		}
 	}
 }
 
-func (m *Mask) text(text string) string {
+func (m *Mask) inName(name string) bool {
+	folded := lower([]byte(name))
+	return slices.ContainsFunc(m.names, func(v []byte) bool { return bytes.Contains(folded, v) })
+}
+
+// Text overwrites values in a text.
+func (m *Mask) Text(text string) string {
+	if m == nil || m.values == nil {
+		return text
+	}
 	var b []byte
 	over := covered{}
 	m.values.find(text, func(_, from, to int) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -44,7 +45,7 @@ type box struct {
 	mu     sync.Mutex
 	open   map[io.Closer]bool         // mu; what to close when it is shut; nil then
 	ways   map[string]*http.Transport // mu; to servers, by what verdicts say of addresses
-	values [][]byte                   // mu; that were given
+	values []packet.Value             // mu; that were given, the oldest first
 }
 
 func newBox(o *Outlet, id int, p packet.Box, listener *os.File) (*box, error) {
@@ -169,8 +170,12 @@ func (b *box) refuse(t target, err error) {
 	b.outlet.Host.Refused(b.id, packet.Refusal{Kind: refused.kind, Host: t.host, Port: t.port, Detail: refused.detail})
 }
 
-// maxValues bounds the values that a box's answers are masked for.
-const maxValues = 4096
+// Bounds of the values that a box's answers are masked for, since a mask takes
+// some 200 bytes of memory for each of theirs.
+const (
+	maxValueBytes = 256 << 10
+	maxOfSecret   = 8 // that one secret has had; then the oldest is forgotten
+)
 
 // given notes values that the box was given: its answers are masked from now
 // on. It says whether there was room.
@@ -180,28 +185,41 @@ func (b *box) given(values []packet.Value) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	fresh := false
+	list := b.values
 	for _, v := range values {
-		if known(b.values, v.Value) {
+		if slices.ContainsFunc(list, func(o packet.Value) bool { return bytes.Equal(o.Value, v.Value) }) {
 			continue
 		}
-		if len(b.values) >= maxValues {
-			return false
-		}
-		b.values = append(b.values, bytes.Clone(v.Value))
-		fresh = true
+		list = append(newest(list, v.Secret), packet.Value{Secret: v.Secret, Value: bytes.Clone(v.Value)})
 	}
-	if fresh {
-		b.mask.Store(credential.NewMask(b.values))
+	size := 0
+	raw := make([][]byte, len(list))
+	for i, v := range list {
+		raw[i] = v.Value
+		size += len(v.Value)
+	}
+	switch {
+	case size > maxValueBytes:
+		return false
+	case len(list) != len(b.values) || !bytes.Equal(list[len(list)-1].Value, b.values[len(b.values)-1].Value):
+		b.values = list
+		b.mask.Store(credential.NewMask(raw))
 	}
 	return true
 }
 
-func known(list [][]byte, value []byte) bool {
+// newest gives a copy in which there is room for one more value of a secret.
+func newest(list []packet.Value, secret string) []packet.Value {
+	list = slices.Clone(list)
+	is := func(v packet.Value) bool { return v.Secret == secret }
+	n := 0
 	for _, v := range list {
-		if bytes.Equal(v, value) {
-			return true
+		if is(v) {
+			n++
 		}
 	}
-	return false
+	if i := slices.IndexFunc(list, is); n >= maxOfSecret {
+		list = slices.Delete(list, i, i+1)
+	}
+	return list
 }

@@ -285,7 +285,7 @@ func (x *exchange) answer(status int, text, ticket string) {
 		text += " (ticket " + ticket + ")"
 	}
 	x.w.WriteHeader(status)
-	_, _ = io.WriteString(x.w, "clawsup: "+text+"\n")
+	_, _ = io.WriteString(x.w, "clawsup: "+x.box.mask.Load().Text(text)+"\n")
 }
 
 // carry has the request go out and its answer come in. That net/http aborts the
@@ -296,7 +296,9 @@ func (x *exchange) carry() {
 		if refused := x.traffic.refused(); refused != nil {
 			x.box.refuse(x.target, refused)
 		}
-		x.box.outlet.Host.Ended(x.box.id, x.verdict.Decision, x.traffic.sum())
+		sum := x.traffic.sum()
+		sum.Error = x.box.mask.Load().Text(sum.Error) // a server has a say in it, by its certificate
+		x.box.outlet.Host.Ended(x.box.id, x.verdict.Decision, sum)
 	}()
 	if !x.box.given(x.verdict.Values) {
 		x.fail(errors.New("more values than this box may have"))
@@ -401,7 +403,7 @@ func (x *exchange) modify(answer *http.Response) error {
 		x.w.Header()[name] = nil
 	}
 	answer.Header.Del(ticketHeader) // which no server has a say in
-	answer.Body = &counted{ReadCloser: answer.Body, x: x, count: &x.traffic.received, trailer: answer.Trailer}
+	answer.Body = &counted{ReadCloser: answer.Body, x: x, count: &x.traffic.received, answer: answer}
 	if x.box.mask.Load() != nil && x.in.Method != http.MethodHead && isEncoded(answer.Header) {
 		return &refusedError{packet.RefusedCredential, "the answer is compressed, so that it can't be looked at for secrets"}
 	}
@@ -412,7 +414,9 @@ func (x *exchange) modify(answer *http.Response) error {
 		answer.ContentLength = -1
 		answer.Header.Del("Content-Length")
 	}
-	x.box.mask.Load().Header(answer.Header)
+	mask := x.box.mask.Load()
+	mask.Header(answer.Header)
+	mask.Header(answer.Trailer) // names, or what came with a token
 	answer.Body = x.box.masked(answer.Body)
 	return nil
 }
@@ -458,7 +462,7 @@ func (x *exchange) capture(answer *http.Response) error {
 		switch {
 		case err != nil:
 			return err
-		case !verdict.Allow || verdict.Placeholder == "" || !x.box.given([]packet.Value{{Secret: c.Secret, Value: token}}):
+		case !verdict.Allow || verdict.Placeholder == "" || !x.box.given([]packet.Value{{Secret: c.Secret + "." + c.Field, Value: token}}):
 			return &refusedError{packet.RefusedCredential, "the token of the answer could not be kept as a secret"}
 		}
 		if body, err = credential.Replace(body, c.Field, verdict.Placeholder); err != nil {
@@ -485,6 +489,7 @@ func (x *exchange) open(answer *http.Response) error {
 		return errors.New("a WebSocket that can't be written to")
 	}
 	x.box.mask.Load().Header(answer.Header)
+	answer.Status = "" // it would be passed on, with whatever the server says there
 	s := &webSocketConn{x: x, server: server}
 	s.from = x.box.masked(&counted{ReadCloser: server, x: x, count: &x.traffic.received})
 	if x.found.NeedsMessages() {

@@ -97,9 +97,9 @@ func (t *traffic) sum() packet.Traffic {
 // counted is a body whose bytes are counted.
 type counted struct {
 	io.ReadCloser
-	x       *exchange
-	count   *atomic.Int64
-	trailer http.Header // of an answer, that is filled in at its end
+	x      *exchange
+	count  *atomic.Int64
+	answer *http.Response // nil: of a request; the trailer is there at the end, announced or not
 }
 
 func (c *counted) Read(p []byte) (int, error) {
@@ -107,7 +107,9 @@ func (c *counted) Read(p []byte) (int, error) {
 	c.count.Add(int64(n))
 	if err != nil {
 		c.x.failed(err)
-		c.x.box.mask.Load().Header(c.trailer)
+		if c.answer != nil {
+			c.x.box.mask.Load().Header(c.answer.Trailer)
+		}
 	}
 	return n, err
 }
