@@ -75,6 +75,11 @@ func open(what string, at netip.AddrPort, kind int, use func(fd int, to unix.Soc
 	if family == unix.AF_INET6 {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 	}
+	if err == nil && kind == unix.SOCK_STREAM {
+		// What a relay got is sent on at once (Nagle's algorithm would wait for the other
+		// end's acknowledgement, which that delays). Who is accepted inherits it.
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
 	if err == nil {
 		err = use(fd, address)
 	}
