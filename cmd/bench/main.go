@@ -121,10 +121,10 @@ type options struct {
 }
 
 // inner are what this program is when it starts itself.
-var inner = map[string]func(args []string) error{workerName: worker, keeperName: keep}
+var inner = map[string]func(args []string) error{workerName: worker, keeperName: keep, peerName: peering, relayName: relay}
 
 func main() {
-	if len(os.Args) > 2 {
+	if len(os.Args) > 1 {
 		if do, ok := inner[os.Args[1]]; ok {
 			if err := do(os.Args[2:]); err != nil {
 				fmt.Fprintln(os.Stderr, err)

@@ -38,6 +38,7 @@ var parts = []part{
 	{"start", true, (*bench).start},
 	{"rate", true, (*bench).rate},
 	{"changes", true, (*bench).changes},
+	{"egress", true, (*bench).egress},
 	{"work", false, (*bench).work},
 	{"memory", false, (*bench).memory},
 	{"steady", false, (*bench).steadiness},

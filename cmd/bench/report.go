@@ -23,6 +23,7 @@ type report struct {
 	Races    []race         `json:"races"`
 	Stages   []stageFigures `json:"stages"`
 	Rates    []rateFigures  `json:"throughput"`
+	Trials   []trialFigures `json:"egress"`
 	Rows     []row          `json:"rows"`
 	Absent   []string       `json:"absent"`
 	Verdicts []verdict      `json:"promises"`

@@ -47,6 +47,9 @@ func (r *report) tables() []table {
 		}
 		all = append(all, t)
 	}
+	for _, f := range r.Trials {
+		all = append(all, f.table())
+	}
 	for _, row := range r.Rows {
 		if len(all) == 0 || all[len(all)-1].title != row.Name {
 			all = append(all, table{title: row.Name, head: []string{"", "", "unit", ""}})
