@@ -50,13 +50,16 @@ type Box struct {
 	cancel  context.CancelFunc
 	working sync.WaitGroup // of questions; added to under mu, and not once shut
 
-	informing sync.RWMutex // read-locked while the judge is told something, and by who reads words
-	gone      bool         // informing; the judge is told nothing any more
+	informing sync.RWMutex  // read-locked while the judge is told something, and by who reads words
+	gone      bool          // informing; the judge is told nothing any more
+	over      chan struct{} // closed when the helper has nothing more to say
+	finish    func()        // closes it
 
 	mu        sync.Mutex
 	shut      bool                      // mu
 	bindings  map[string]packet.Binding // mu; by secret
 	asked     int                       // mu; questions without an answer
+	weight    int                       // mu; of the same, in bytes
 	decisions map[int]*decision         // mu; that have not ended, by number
 	kept      int                       // mu; what decisions take, in bytes
 	idle      chan struct{}             // mu; closed when it is shut and decisions is empty
@@ -102,6 +105,8 @@ func (e *Egress) Open(o BoxOptions) (*Box, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the way out of %s: %w", o.Name, err)
 	}
+	b.over = make(chan struct{})
+	b.finish = sync.OnceFunc(func() { close(b.over) })
 	b.context, b.cancel = context.WithCancel(context.Background())
 	e.telling.Lock()
 	defer e.telling.Unlock()
@@ -138,15 +143,13 @@ func (b *Box) tellAll(run *relay.Run) error {
 	return nil
 }
 
-// tell says something to the run that there is. Where that fails the run ends,
-// and the next one is told all. telling is held.
-func (e *Egress) tell(o packet.Order) {
+// tell says something to the run that there is, and whether there is one. Where
+// that fails the run ends, and the next one is told all. telling is held.
+func (e *Egress) tell(o packet.Order) bool {
 	e.mu.Lock()
 	t := e.now
 	e.mu.Unlock()
-	if t != nil {
-		_ = t.run.Send(o, nil)
-	}
+	return t != nil && t.run.Send(o, nil) == nil
 }
 
 func checkBinding(binding packet.Binding) error {
@@ -209,7 +212,9 @@ func (b *Box) Close() error {
 
 	e := b.egress
 	e.telling.Lock()
-	e.tell(packet.Order{Kind: packet.Shut, ID: b.id})
+	if !e.tell(packet.Order{Kind: packet.Shut, ID: b.id}) {
+		b.finish()
+	}
 	e.telling.Unlock()
 	// The helper's copy goes on listening until it has read that.
 	_ = control(b.ends.TCP, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) })
@@ -218,9 +223,13 @@ func (b *Box) Close() error {
 	b.working.Wait()
 	limit := time.NewTimer(shutLimit)
 	defer limit.Stop()
-	select {
-	case <-b.idle:
-	case <-limit.C:
+	for _, ended := range []<-chan struct{}{b.idle, b.over} {
+		select {
+		case <-ended:
+			continue
+		case <-limit.C:
+		}
+		break
 	}
 	e.mu.Lock()
 	delete(e.boxes, b.id)
@@ -231,6 +240,16 @@ func (b *Box) Close() error {
 	b.forget(shutReason)
 	b.tellUntold()
 	return err
+}
+
+// said notes that the helper has nothing more to say of a box that is shut.
+func (b *Box) said() {
+	b.mu.Lock()
+	shut := b.shut
+	b.mu.Unlock()
+	if shut {
+		b.finish()
+	}
 }
 
 // inform runs f, in which the judge may be told something of the box. It does

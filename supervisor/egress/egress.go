@@ -99,6 +99,7 @@ func (h handler) Ended(*relay.Run) {
 	t.end()
 	for _, b := range boxes {
 		b.inform(func() { b.forget(errHelperEnded) })
+		b.said()
 	}
 }
 
@@ -149,6 +150,9 @@ func (t *talk) about(b *Box, w packet.Word) error {
 		return b.ended(w)
 	case packet.Refused:
 		return b.refused(w)
+	case packet.Over:
+		b.said()
+		return nil
 	}
 	return fmt.Errorf("%w: word %d", packet.ErrPacket, w.Kind)
 }

@@ -559,6 +559,66 @@ func TestFloods(t *testing.T) {
 	}
 }
 
+// Boxes that ask all they can leave room for the next one, however many they are,
+// and however long what they ask is.
+func TestFloodsLeaveRoom(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		long  int // bytes of a field
+		boxes int
+	}{{"many", 0, 6}, {"long, of one box", 60 << 10, 1}, {"long, of many", 60 << 10, 6}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			told := make(chan struct{})
+			defer close(told)
+			go func() {
+				for {
+					select {
+					case <-w.judge.refusals: // which has not room for those of so many boxes
+					case <-told:
+						return
+					}
+				}
+			}()
+			var boxes []*Box
+			for range c.boxes + 1 {
+				boxes = append(boxes, w.open(BoxOptions{Fields: []string{"text"}}))
+			}
+			f := w.start()
+			for range boxes {
+				f.opened()
+			}
+			w.judge.asks(func(ctx context.Context, q packet.Query) packet.Verdict {
+				if q.Host != "last.example" {
+					<-ctx.Done()
+				}
+				return packet.Verdict{Allow: ctx.Err() == nil}
+			})
+			q := get("a.example")
+			q.Fields = []packet.Field{{Name: "text", Value: strings.Repeat("x", c.long)}}
+			for _, b := range boxes[:c.boxes] {
+				for range min(packet.MaxBoxAsks, 2*maxWeight/max(c.long, 1)) {
+					f.say(packet.Word{Kind: packet.Ask, Box: b.id, Query: &q})
+				}
+			}
+			short := get("a.example")
+			for range 200 { // and what is left behind long ones
+				f.say(packet.Word{Kind: packet.Ask, Box: boxes[0].id, Query: &short})
+			}
+			last := get("last.example")
+			id := f.say(packet.Word{Kind: packet.Ask, Box: boxes[c.boxes].id, Query: &last})
+			for {
+				if o := f.want(packet.Answer); o.ID == id {
+					if !o.Verdict.Allow {
+						t.Errorf("%+v", o.Verdict)
+					}
+					break
+				}
+			}
+		})
+	}
+}
+
 // Long questions are bounded by their length.
 func TestLongQuestions(t *testing.T) {
 	w := newWorld(t)

@@ -53,7 +53,7 @@ func (t *talk) begin(b *Box, id, weight int) (*question, error) {
 	switch {
 	case b.shut:
 		return nil, errors.New(shutReason)
-	case t.asked >= packet.MaxAsks || b.asked >= packet.MaxBoxAsks || t.weight+weight > maxWeight:
+	case b.asked >= packet.MaxBoxAsks || !packet.Leaves(b.asked, t.asked, 1, packet.MaxAsks) || !packet.Leaves(b.weight, t.weight, weight, maxWeight):
 		return nil, errTooMany
 	}
 	q := &question{weight: weight}
@@ -62,6 +62,7 @@ func (t *talk) begin(b *Box, id, weight int) (*question, error) {
 	t.asked++
 	t.weight += weight
 	b.asked++
+	b.weight += weight
 	b.working.Add(1)
 	return q, nil
 }
@@ -74,6 +75,7 @@ func (t *talk) over(b *Box, q *question) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.asked--
+	b.weight -= q.weight
 }
 
 // put has the judge answer, on a goroutine of its own. Then settle makes the answer

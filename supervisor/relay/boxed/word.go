@@ -90,7 +90,7 @@ func (s *Server) ask(ctx context.Context, w packet.Word, person bool) (reply, er
 func (s *Server) enter(box int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asked[box] >= packet.MaxBoxAsks || s.askedIn >= packet.MaxAsks {
+	if s.asked[box] >= packet.MaxBoxAsks || !packet.Leaves(s.asked[box], s.askedIn, 1, packet.MaxAsks) {
 		return ErrBusy
 	}
 	s.asked[box]++

@@ -84,7 +84,7 @@ const (
 const (
 	WordsPerSecond = 20_000           // are read of a helper; more wait
 	WordsBurst     = 4096             // at once before that
-	MaxAsks        = 4096             // Ask and CaptureToken without an answer, of all boxes
+	MaxAsks        = 4096             // Ask and CaptureToken without an answer, of all boxes; see Leaves
 	MaxBoxAsks     = 1024             // the same, of one
 	MaxDecisions   = 4096             // of one box that have not Ended; the oldest is forgotten for one more
 	MaxConnects    = 16               // of one decision
@@ -92,6 +92,12 @@ const (
 	LookupLimit    = 10 * time.Second // after which such a socket ends
 	MaxDatagram    = 4096             // bytes, of one to or from a resolver
 )
+
+// Leaves says whether one of several may take n more of something of which there
+// is so much: it never takes more than it leaves for others. So the first gets half
+// of it, k of them a (k+1)-th each, and whoever comes next finds some. mine is what it has,
+// all what they have together.
+func Leaves(mine, all, n, most int) bool { return mine+n <= most-all-n }
 
 // ErrPacket reports a message that breaks the rules of this package.
 var ErrPacket = errors.New("malformed message")
@@ -146,6 +152,7 @@ const (
 	Lookup
 	Ended
 	Refused
+	Over
 )
 
 // Word is what the helper says.
