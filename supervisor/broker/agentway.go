@@ -29,6 +29,7 @@ const agentTrust = "agent-"
 type outfit struct {
 	Authority    *egress.Authority `json:"authority"`
 	Placeholders map[string]string `json:"placeholders"`
+	Tokens       map[string]string `json:"tokens"` // see reach
 }
 
 // outfitEnd ends the names of their files.
@@ -40,7 +41,7 @@ func (b *Broker) outfitFile(name string) string { return filepath.Join(b.outfitD
 
 // keepOutfit writes an agent's down. r.mu is held, or nobody else has it yet.
 func (r *reach) keepOutfit() error {
-	return record.Write(r.b.outfitFile(r.agent), outfit{r.authority, r.held})
+	return record.Write(r.b.outfitFile(r.agent), outfit{r.authority, r.held, r.tokens})
 }
 
 // sweepWays removes what belonged to agents' boxes that are gone. Those that
@@ -101,7 +102,7 @@ func (b *Broker) wayOf(c *supervisor.AgentConfig, adopt bool) (_ agent.Way, err 
 		if err := record.Read(file, &o); err != nil {
 			return nil, err
 		}
-		r.authority, r.held, r.trust = o.Authority, o.Placeholders, &supervisor.Trust{Dir: r.trustDir()}
+		r.authority, r.held, r.tokens, r.trust = o.Authority, o.Placeholders, o.Tokens, &supervisor.Trust{Dir: r.trustDir()}
 		return way{r}, nil
 	}
 	if err := os.RemoveAll(r.trustDir()); err != nil {

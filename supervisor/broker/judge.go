@@ -83,11 +83,12 @@ func (r *reach) wishes(q *packet.Query) []wish {
 	list := []wish{{subject: s, rules: rules}}
 	for _, u := range q.Uses {
 		use := r.subject
-		use.Labels, use.Effect, use.Target = s.Labels, policy.SecretUse, u.Secret
+		// A token that was captured is used as what it was got with.
+		use.Labels, use.Effect, use.Target = s.Labels, policy.SecretUse, cmp.Or(r.capturedFrom(u.Secret), u.Secret)
 		w := wish{subject: use, rules: rules}
 		if secret, err := r.b.vault.store.Show(u.Secret); err == nil && secret.Ask {
 			w.rules = append(w.rules[:len(w.rules):len(w.rules)], policy.Rule{
-				Effect: policy.SecretUse, Target: u.Secret, Decision: profiles.Ask, Name: "secret " + u.Secret + " says ask",
+				Effect: policy.SecretUse, Target: use.Target, Decision: profiles.Ask, Name: "secret " + u.Secret + " says ask",
 			})
 		}
 		list = append(list, w)
@@ -220,6 +221,14 @@ func (r *reach) listened(host string) error {
 		return nil
 	}
 	return r.b.sessions.Mark(r.person.session, "", session.Untrusted, r.id, "it heard from "+host)
+}
+
+// capturedFrom gives the secret whose binding had a token captured for this very
+// box; empty: it is no such token.
+func (r *reach) capturedFrom(token string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tokens[token]
 }
 
 func (r *reach) placeholder(secret string) string {
@@ -388,9 +397,8 @@ func (r *reach) ask(ctx context.Context, q *packet.Query, list []wish, first int
 	if err := b.open(); err != nil { // a lockdown, or a log that failed, while they thought
 		return answered{rule: "clawsupd", ticket: ticket, no: err.Error()}
 	}
-	rules := r.rules() // of an agent, a reload may have changed them while they thought
-	for i := range list {
-		if v := policy.Decide(list[i].subject, rules, nil, time.Now()); v.Decision == profiles.Deny {
+	for _, w := range r.wishes(q) { // by the rules of now: a reload may have changed an agent's while they thought
+		if v := policy.Decide(w.subject, w.rules, nil, time.Now()); v.Decision == profiles.Deny {
 			return answered{rule: v.Rule, ticket: ticket, no: v.Rule}
 		}
 	}
@@ -546,7 +554,7 @@ func (r *reach) keep(c *packet.Captured) (name, placeholder string, err error) {
 		return token.Name, "", err
 	}
 	r.mu.Lock()
-	r.held[token.Name] = placeholder
+	r.held[token.Name], r.tokens[token.Name] = placeholder, c.Secret
 	if r.call == nil {
 		err = r.keepOutfit()
 	}

@@ -51,6 +51,7 @@ type reach struct {
 
 	mu        sync.Mutex
 	held      map[string]string        // mu; placeholders by secret
+	tokens    map[string]string        // mu; of held, those that were captured: from which secret
 	asking    map[string]chan struct{} // mu; one question at a time about one thing; closed when it is over
 	questions int                      // mu; at people
 	heard     bool                     // mu; something of a stranger's came in
@@ -153,7 +154,7 @@ func (r *reach) equip(variables map[string]string) (err error) {
 	if r.authority, err = egress.NewAuthority(supervisor.TrustSubject, authorityLife); err != nil {
 		return err
 	}
-	r.held = map[string]string{}
+	r.held, r.tokens = map[string]string{}, map[string]string{}
 	for _, name := range variables {
 		if r.held[name] != "" {
 			continue
