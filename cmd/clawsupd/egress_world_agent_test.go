@@ -3,10 +3,11 @@
 package main
 
 import (
-	"bytes"
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,7 +31,7 @@ const (
 )
 
 // doing is an agent that runs the scripts that it is told to, side by side.
-const doing = `cd "$HOME"; exec 3<>orders 4<>answers
+const doing = `export RUN=$RANDOM$RANDOM; cd "$HOME"; exec 3<>orders 4<>answers
 while read -r n <&3; do (sh ./do.$n >out.$n 2>&1 </dev/null 3<&- 4>&-; echo "$n $?" >&4) & done`
 
 // clawConfig is an agent of the site, with more lines.
@@ -60,10 +61,11 @@ const calling = `import json, os, socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.connect("/run/clawsup/call.sock")
 r, w = os.pipe()
-frame = {"jsonrpc": "2.0", "id": 1, "method": "call.submit", "params": {"args": ["sh", "-c", sys.argv[1]], "profile": "plain", "wait": True}}
-socket.send_fds(s, [json.dumps(frame).encode() + b"\n"], [os.open("/dev/null", os.O_RDONLY), w, w])
-os.close(w)
-print(open(r, "rb").read().decode())
+nothing, end = os.pipe()
+frame = {"jsonrpc": "2.0", "id": 1, "method": "call.submit", "files": 3, "params": {"args": ["sh", "-c", sys.argv[1]], "profile": "plain", "wait": True}}
+socket.send_fds(s, [json.dumps(frame).encode() + b"\n"], [nothing, w, w])
+os.close(end), os.close(w)
+print(open(r, "rb").read().decode(), s.recv(65536))
 `
 
 // gatewayRules are those of the agents' profile.
@@ -102,7 +104,8 @@ func (o *outside) keepSecrets(t *testing.T) {
 	for _, s := range []api.NewSecret{
 		{Name: "api", Value: []byte(apiValue), Hosts: []string{"api.test:443"}, Public: true, Places: []packet.Place{{Kind: packet.Header, Name: "Authorization"}}},
 		{Name: "bot", Value: []byte(world.BotToken), Shape: "telegram", Hosts: []string{"bot.test:443"}, Public: true, Places: []packet.Place{{Kind: packet.Path}}},
-		{Name: "client", Value: []byte(clientValue), Hosts: []string{"other.test:443"}, Public: true, Places: []packet.Place{{Kind: packet.Header, Name: "Authorization"}}},
+		{Name: "client", Value: []byte(clientValue), Hosts: []string{"other.test:443"}, Public: true, Places: []packet.Place{{Kind: packet.Form, Name: "client_secret"}},
+			Captures: []packet.Capture{{Path: "/token", Field: "access_token"}}},
 	} {
 		if _, err := try[secrets.Secret](o.connect("admin"), api.SecretSet, s); err != nil {
 			t.Fatalf("%s: %v", s.Name, err)
@@ -118,7 +121,9 @@ type claw struct {
 	home    string
 	orders  *os.File
 	answers *os.File
-	lines   []byte // of answers, that were read
+	daemon  *daemon     // that admin is of
+	admin   *api.Client // of daemon
+	lines   []byte      // of answers, that were read
 	n       int
 }
 
@@ -150,9 +155,17 @@ func (o *outside) bring(t *testing.T, name string, id int) *claw {
 	return c
 }
 
+// ask gives admin.sock of the daemon that there is now.
+func (c *claw) ask() *api.Client {
+	if c.daemon != c.o.daemon {
+		c.daemon, c.admin = c.o.daemon, c.o.connect("admin")
+	}
+	return c.admin
+}
+
 func (c *claw) act(t *testing.T, method string) api.Agent {
 	t.Helper()
-	v, err := try[api.Agent](c.o.connect("admin"), method, api.AgentRef{Agent: c.name})
+	v, err := try[api.Agent](c.ask(), method, api.AgentRef{Agent: c.name})
 	if err != nil {
 		t.Fatalf("%s: %v", method, err)
 	}
@@ -198,7 +211,7 @@ func (c *claw) get(t *testing.T, order int) done {
 		}
 		n, err := c.answers.Read(b)
 		if err != nil {
-			logs, _ := try[api.Log](c.o.connect("admin"), api.AgentLogs, api.Logs{Agent: c.name})
+			logs, _ := try[api.Log](c.ask(), api.AgentLogs, api.Logs{Agent: c.name})
 			t.Fatalf("agent %s did not say that it did %d, which wrote %q: %v; it is %+v and wrote %s", c.name, order, c.said(t, order), err, c.status(t), logs.Data)
 		}
 		c.lines = append(c.lines, b[:n]...)
@@ -223,7 +236,7 @@ func (c *claw) do(t *testing.T, script string) done {
 
 func (c *claw) status(t *testing.T) api.Agent {
 	t.Helper()
-	list, err := try[[]api.Agent](c.o.connect("admin"), api.AgentStatus, api.AgentRef{Agent: c.name})
+	list, err := try[[]api.Agent](c.ask(), api.AgentStatus, api.AgentRef{Agent: c.name})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -429,4 +442,207 @@ func TestAgentReaches(t *testing.T) {
 	}
 }
 
-var _ = bytes.Contains
+// TestAgentRuns: with each start there are new placeholders, beside the way out
+// published ports lead in, and after the end nothing is left.
+func TestAgentRuns(t *testing.T) {
+	const port = "127.0.0.1:18789"
+	o := newHouse(t, func(o *outside) string {
+		return o.clawConfig("claw", clawID, fmt.Sprintf("publish = [%q]\nloopback = [\"127.0.0.1:18790\"]\nready.tcp = %q\nready.every = \"50ms\"\n", port, port))
+	})
+	host, err := o.world.Host.Listen("tcp", "127.0.0.1:18790")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go http.Serve(host, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "from the host") }))
+	defer host.Close()
+	c := o.bring(t, "claw", clawID)
+	serve := func() {
+		t.Helper()
+		c.tell(t, "cd /etc/ssl/certs; exec python3 -m http.server --bind 127.0.0.1 18789")
+		c.await(t, "ready")
+		get, err := o.world.Host.Output(exec.Command("curl", "-sS", "http://"+port+"/clawsup-egress.pem"))
+		if err != nil || !strings.Contains(string(get), "BEGIN CERTIFICATE") {
+			t.Errorf("its port says %q, %v", get, err)
+		}
+		if d := c.do(t, "curl -sS http://127.0.0.1:18790/"); d.out != "from the host" {
+			t.Errorf("%+v", d)
+		}
+	}
+	serve()
+	c.reaches(t, "/echo/before")
+	if have := c.outfit(t); len(have) != 2 {
+		t.Errorf("it has %v", have)
+	}
+	old := c.variable(t, "API_KEY")
+
+	c.act(t, api.AgentRestart)
+	serve()
+	if c.variable(t, "API_KEY") == old {
+		t.Error("the next run has the same placeholder")
+	}
+	c.reaches(t, "/echo/after")
+	if d := c.do(t, "API_KEY="+old+"; "+withKey+"https://api.test/echo/old"); !strings.Contains(d.out, " 403") || len(o.came(world.API, "/echo/old")) > 0 {
+		t.Errorf("a placeholder of the run before: %+v", d)
+	}
+
+	held := c.tell(t, "curl -sS -i https://git.test/held")
+	k := o.ticket(t, "agent claw")
+	c.act(t, api.AgentStop)
+	if k = o.gone(t, k.ID); k.State == approval.Allowed {
+		t.Errorf("the ticket is %s", k.State)
+	}
+	if out := c.said(t, held); strings.Contains(out, " 200") || len(o.came(world.Git, "/held")) > 0 {
+		t.Errorf("%s", out)
+	}
+	if left := c.outfit(t); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+
+	// A daemon that was killed leaves both behind, and the next one removes them:
+	// without systemd its agents ended with it.
+	c.start(t)
+	serve()
+	call := o.submit(t, "plain", "sleep 600")
+	trust := filepath.Join(o.dir, "run/trust", call.id)
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if _, err := os.Stat(trust); err == nil {
+			break
+		}
+	}
+	if err := o.daemon.end(unix.SIGKILL); err == nil {
+		t.Error("it was not killed")
+	}
+	if left := c.outfit(t); len(left) != 2 {
+		t.Errorf("there is %v: this shows nothing", left)
+	}
+	o.begin()
+	if left := c.outfit(t); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if left, err := os.ReadDir(filepath.Join(o.dir, "run/trust")); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	c.start(t)
+	serve()
+	c.reaches(t, "/echo/again")
+}
+
+// await waits for a state.
+func (c *claw) await(t *testing.T, state string) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if c.status(t).State == state {
+			return
+		}
+	}
+	t.Fatalf("it is %+v, not %s", c.status(t), state)
+}
+
+// TestAgentReload: what root takes away is gone at once, also for who runs
+// already, and also what people were asked about by the rules before.
+func TestAgentReload(t *testing.T) {
+	section := func(o *outside) string { return o.clawConfig("claw", clawID, "") }
+	o := newHouse(t, section)
+	c := o.bring(t, "claw", clawID)
+	reload := func() {
+		t.Helper()
+		if _, err := try[api.Daemon](c.ask(), api.Reload, api.Nothing{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	void := func(k approval.Ticket, held int) {
+		t.Helper()
+		if k = o.gone(t, k.ID); k.State != approval.Void {
+			t.Errorf("the ticket is %s", k.State)
+		}
+		if d := c.get(t, held); !strings.Contains(d.out, " 403") || len(o.came(world.Git, "/held")) > 0 {
+			t.Errorf("%+v", d)
+		}
+	}
+	denied := func(path string) {
+		t.Helper()
+		if d := c.do(t, withKey+"https://api.test"+path); strings.Contains(d.out, " 200") || len(o.came(world.API, path)) > 0 {
+			t.Errorf("%s: %+v, the server saw %v", path, d, o.came(world.API, path))
+		}
+	}
+	c.reaches(t, "/echo/1")
+	held := c.tell(t, "curl -sS -i https://git.test/held")
+	k := o.ticket(t, "agent claw")
+	o.writeGateway(strings.Replace(gatewayRules, `"/echo/**", `, `"/echo/less/**", `, 1))
+	reload()
+	void(k, held)
+	denied("/echo/2")
+	c.reaches(t, "/echo/less/3")
+
+	o.writeGateway(gatewayRules)
+	reload()
+	c.reaches(t, "/echo/4")
+
+	held = c.tell(t, "curl -sS -i https://git.test/held")
+	k = o.ticket(t, "agent claw")
+	o.configure(o.world.Config() + strings.Replace(section(o), "network = \"egress\"", "network = \"none\"", 1))
+	reload()
+	void(k, held)
+	denied("/echo/5")
+
+	// Nothing is left of it in the configuration, its profile neither.
+	o.configure(o.world.Config())
+	if err := os.Remove(filepath.Join(o.dir, "profiles/gateway.toml")); err != nil {
+		t.Fatal(err)
+	}
+	reload()
+	denied("/echo/6")
+	if _, err := try[api.Agent](c.ask(), api.AgentRestart, api.AgentRef{Agent: "claw"}); err == nil || !strings.Contains(err.Error(), "not configured") {
+		t.Errorf("an agent that is not configured was started: %v", err)
+	}
+	if left := c.outfit(t); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestAgentLockdown: an agent's connections end with it, and nothing is sent after.
+func TestAgentLockdown(t *testing.T) {
+	o := newHouse(t, func(o *outside) string { return o.clawConfig("claw", clawID, "") })
+	c := o.bring(t, "claw", clawID)
+	stream := c.tell(t, withKey+"--no-buffer https://api.test/wait")
+	up := c.tell(t, `(while :; do head -c 65536 /dev/zero; sleep 0.01; done) | `+withKey+`-T - -X POST https://api.test/upload`)
+	c.o.world.Log.Await(t, func(s world.Seen) bool { return s.Server == world.API && s.Target == "/upload" })
+	for end := time.Now().Add(patience); !strings.Contains(c.said(t, stream), "part 0") && time.Now().Before(end); {
+		time.Sleep(time.Millisecond) // a file has no event
+	}
+	held := c.tell(t, "curl -sS -i https://git.test/held")
+	k := o.ticket(t, "agent claw")
+	if out, status := o.command("lockdown", "--reason", "drill"); status != 0 {
+		t.Fatalf("%d %s", status, out)
+	}
+	mark := o.world.Sink.Mark(t)
+	c.await(t, "stopped")
+	if k = o.gone(t, k.ID); k.State == approval.Allowed {
+		t.Errorf("the ticket is %s", k.State)
+	}
+	o.world.Log.Await(t, func(s world.Seen) bool { return s.Server == world.API && s.Target == "/upload" && s.Ended })
+	before := o.world.Log.All(nil)
+	if _, err := try[api.Agent](c.ask(), api.AgentStart, api.AgentRef{Agent: "claw"}); err == nil {
+		t.Error("an agent was started in a lockdown")
+	}
+	if _, status := o.command("approve", "--yes", "--revision", fmt.Sprint(k.Revision), k.ID); status == 0 {
+		t.Error("a yes in a lockdown was taken")
+	}
+	o.world.Sink.Silent(t, mark, at(world.API)) // the ends of connections
+	if after := o.world.Log.All(nil); len(after) != len(before) || len(o.came(world.Git, "/held")) > 0 {
+		t.Errorf("the servers saw %v", after)
+	}
+	for _, order := range []int{stream, up, held} {
+		if out := c.said(t, order); strings.Contains(out, "part 1") || strings.Contains(out, " 200") && order != stream {
+			t.Errorf("%s", out)
+		}
+	}
+	if left := c.outfit(t); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if out, status := o.command("unlock", "--reason", "over"); status != 0 {
+		t.Errorf("%d %s", status, out)
+	}
+	c.start(t)
+	c.reaches(t, "/echo/after")
+}

@@ -117,7 +117,12 @@ func (s *site) start() *daemon {
 // launch starts a program as one, and ends it with the test.
 func (s *site) launch(program string) *daemon {
 	s.t.Helper()
-	c := exec.Command(program, "--config", s.dir+"/clawsup.toml")
+	return s.follow(exec.Command(program, "--config", s.dir+"/clawsup.toml"))
+}
+
+// follow runs a command that is one in the end.
+func (s *site) follow(c *exec.Cmd) *daemon {
+	s.t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		s.t.Fatal(err)
