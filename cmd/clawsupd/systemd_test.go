@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,6 +72,9 @@ const (
 	progDir  = "/usr/local/lib/clawsup"
 	// agentAddress is a port that the agent publishes.
 	agentAddress = "127.0.0.1:18789"
+	// providerAddress is where the agent's provider is, to which it has a key.
+	providerAddress = "127.0.0.1:18999"
+	providerKey     = "key-of-the-service-test-0123456789"
 )
 
 // service is the installed one.
@@ -81,6 +85,8 @@ type service struct {
 	answers  *bufio.Reader
 	pid      int // of the agent, once it runs
 	began    string
+	key      string      // placeholder of the agent's
+	provider chan string // Authorization, of requests that reached the agent's provider
 }
 
 func openService(t *testing.T) *service {
@@ -104,6 +110,9 @@ func openService(t *testing.T) *service {
 			}
 		}
 	})
+	if err := os.MkdirAll("/etc/ssl/certs", 0o755); err != nil { // where boxes are told whom to trust
+		t.Fatal(err)
+	}
 	for user, group := range map[string]string{"claw": "", "lost": "", "alice": "clawsup", "mallory": ""} {
 		args := []string{"--system", "--no-create-home", user}
 		if group != "" {
@@ -256,6 +265,19 @@ func (s *service) agent(name string) api.Agent {
 // through a FIFO; lost is hostile.
 func (s *service) configure(more string) {
 	s.t.Helper()
+	s.write("/etc/clawsup/profiles/gateway.toml", `extends = "agent"
+[network]
+mode = "egress"
+default = "deny"
+[[network.rule]]
+host = "provider.test"
+ports = [18999]
+scheme = "http"
+addresses = ["127.0.0.1/32"]
+decision = "allow"
+[secrets]
+API_KEY = "provider"
+`)
 	s.write("/etc/clawsup/profiles/ask.toml", "extends = \"python\"\n[effects]\nexec = \"ask\"\n")
 	lower := ""
 	if s.landlock == 0 {
@@ -264,6 +286,9 @@ func (s *service) configure(more string) {
 	s.write("/etc/clawsup/clawsup.toml", lower+`daemon = true
 profile_paths = ["/etc/clawsup/profiles"]
 `+more+`
+[network.hosts]
+"provider.test" = "127.0.0.1"
+
 [roles]
 approver = ["@clawsup"]
 
@@ -276,6 +301,8 @@ name = "claw"
 command = ["/usr/bin/python3", "/srv/claw/programs/obey.py", "`+agentAddress+`"]
 user = "claw"
 state_dir = "/srv/claw/homes/claw"
+profile = "gateway"
+network = "egress"
 read = ["/srv/claw/programs"]
 call_profiles = ["build", "ask"]
 publish = ["`+agentAddress+`"]
@@ -398,6 +425,8 @@ func (s *service) withoutLandlock(t *testing.T) {
 
 // startAgent: it runs, in the scope of boxes and not below the service.
 func (s *service) startAgent(t *testing.T) {
+	s.startProvider()
+	ask[api.Agent](s, "admin", api.AgentStart, api.AgentRef{Agent: "claw"}) // it waited for its secret
 	s.awaitAgent()
 	s.pid, s.began = s.agentProcess()
 	group, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", s.pid))
@@ -420,6 +449,10 @@ func (s *service) startAgent(t *testing.T) {
 		t.Error("systemd keeps nothing")
 	}
 	s.told(map[string]any{"do": "call"}, "exited")
+	s.key = s.reaches()
+	if files := s.wayFiles(); len(files) != 2 {
+		t.Errorf("of its way out there is %v", files)
+	}
 }
 
 // reload: the next generation, or the old one with the reason.
@@ -666,11 +699,14 @@ func (s *service) stop(t *testing.T) {
 	if got := s.property("ActiveState"); got != "inactive" {
 		t.Errorf("it is %s", got)
 	}
-	if left := s.boxes(); len(left) > 0 {
+	if left := slices.Concat(s.boxes(), s.wayFiles()); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 	s.ended(going) // a connection starts it
 	s.awaitAgent()
+	if s.reaches() == s.key {
+		t.Error("the next run has the same placeholder")
+	}
 	s.do("clawsup", "audit", "verify")
 }
 
@@ -708,7 +744,7 @@ func (s *service) badConfiguration(t *testing.T) {
 
 // obey is an agent that does what it is told, and answers for its health.
 const obey = `
-import json, os, signal, socket, sys, threading, time
+import json, os, signal, socket, sys, threading, time, urllib.request
 
 home = os.environ["HOME"]
 
@@ -759,6 +795,13 @@ def call():
         except (ConnectionResetError, BrokenPipeError):
             pass
 
+def reach(url):
+    try:
+        request = urllib.request.Request(url, headers={"Authorization": "Bearer " + os.environ["API_KEY"]})
+        return str(urllib.request.urlopen(request, timeout=60).status)
+    except OSError as e:
+        return str(e)
+
 answers = open(home + "/answers", "w")
 
 def tell(**line):
@@ -768,6 +811,8 @@ for line in open(home + "/orders"):
     order = json.loads(line)
     if order["do"] == "call":
         tell(**call())
+    elif order["do"] == "reach":
+        tell(key=os.environ["API_KEY"], provider=reach("http://provider.test:18999/"), other=reach("http://other.test:18999/"))
     elif order["do"] == "end with":
         s = connect()
         tell(ending=True)
@@ -849,7 +894,59 @@ func (s *service) lives() {
 	s.await("readiness", func() bool { return s.agent("claw").State == "ready" })
 	s.await("its port", func() bool { return s.healthy() })
 	s.told(map[string]any{"do": "call"}, "exited")
+	if key := s.reaches(); key != s.key {
+		s.t.Errorf("its placeholder is %s, was %s", key, s.key)
+	}
 	s.clean()
+}
+
+// startProvider has the agent's provider answer, and keeps the key to it.
+func (s *service) startProvider() {
+	s.t.Helper()
+	l, err := net.Listen("tcp", providerAddress)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.provider = make(chan string, 1)
+	go http.Serve(l, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { s.provider <- r.Header.Get("Authorization") }))
+	c := s.command("clawsup", "secret", "set", "provider", "--host", "provider.test:18999", "--place", "header:Authorization")
+	c.Stdin = strings.NewReader(providerKey)
+	if out, err := c.CombinedOutput(); err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// reaches has the agent reach its provider and nobody else, and gives what it
+// has in place of the key.
+func (s *service) reaches() string {
+	s.t.Helper()
+	got := s.say(map[string]any{"do": "reach"})()
+	key, _ := got["key"].(string)
+	if got["provider"] != "200" || !strings.HasPrefix(key, "clawsup-secret:provider:") || got["other"] == "200" {
+		s.t.Errorf("the agent says %v", got)
+		return key
+	}
+	select {
+	case has := <-s.provider:
+		if has != "Bearer "+providerKey {
+			s.t.Errorf("its provider got %q", has)
+		}
+	case <-time.After(long):
+		s.t.Error("its provider saw nothing")
+	}
+	return key
+}
+
+// wayFiles are those of its way out.
+func (s *service) wayFiles() (files []string) {
+	for _, pattern := range []string{"/ways/*", "/trust/agent-*"} {
+		found, err := filepath.Glob(runDir + pattern)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	return files
 }
 
 // healthy asks the agent's published port.
