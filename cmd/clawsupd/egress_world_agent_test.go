@@ -566,13 +566,29 @@ func TestAgentReload(t *testing.T) {
 		}
 	}
 	c.reaches(t, "/echo/1")
+	stream := c.tell(t, withKey+"--no-buffer https://api.test/wait")
+	o.world.Log.Await(t, func(s world.Seen) bool { return s.Server == world.API && s.Target == "/wait" })
 	held := c.tell(t, "curl -sS -i https://git.test/held")
 	k := o.ticket(t, "agent claw")
 	o.writeGateway(strings.Replace(gatewayRules, `"/echo/**", `, `"/echo/less/**", `, 1))
 	reload()
 	void(k, held)
 	denied("/echo/2")
+	if d := c.get(t, stream); d.status == 0 { // what was open was let out by the rules before
+		t.Errorf("%+v", d)
+	}
 	c.reaches(t, "/echo/less/3")
+
+	// A field that no rule looked at when the agent was started.
+	o.writeGateway(gatewayRules + rule("bot.test", "deny", `fields = { chat_id = ["42"], thread = ["9"] }`))
+	reload()
+	const send = `curl -sS -i https://bot.test/bot$BOT_TOKEN/sendMessage -d chat_id=42 -d thread=`
+	if d := c.do(t, send+"8"); !strings.Contains(d.out, " 200") {
+		t.Errorf("%+v", d)
+	}
+	if d := c.do(t, send+"9"); !strings.Contains(d.out, " 403") {
+		t.Errorf("%+v", d)
+	}
 
 	o.writeGateway(gatewayRules)
 	reload()

@@ -88,7 +88,7 @@ type Agent struct {
 type Way interface {
 	Binds() []rootfs.Bind                        // what its box sees besides
 	Environment(have []string) ([]string, error) // NAME=value, besides those that there are
-	Open(in func(func() error) error) error      // in runs a function in the box's network
+	Open(in func(func() error) error) error      // in runs a function in the box's network, until Close or Leave
 	Close() error                                // the box is gone
 	Leave() error                                // the box stays, and this process ends
 }

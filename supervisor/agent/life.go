@@ -127,12 +127,13 @@ func (a *Agent) bring(ctx context.Context) (r *run, err error) {
 	if err != nil {
 		return nil, err
 	}
+	at := place{in: box.InNetwork}
 	if way != nil {
-		if err := way.Open(box.InNetwork); err != nil {
+		if err := way.Open(at.run); err != nil {
 			return nil, errors.Join(err, box.Close())
 		}
 	}
-	service, err := box.Serve(ctx, p.call, log)
+	service, err := at.serve(ctx, box, p.call, log)
 	if err != nil {
 		return nil, errors.Join(err, box.Close())
 	}

@@ -9,11 +9,37 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/clawsup/clawsup/runtime"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/relay"
 )
+
+// place is a box's network, before its program runs and while it does.
+type place struct {
+	mu sync.Mutex
+	in func(func() error) error // mu; the box's, then the service's
+}
+
+// run runs something there.
+func (p *place) run(f func() error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.in(f)
+}
+
+// serve has the program run.
+func (p *place) serve(ctx context.Context, box *runtime.Berth, call runtime.Call, log runtime.ServiceLog) (*runtime.Service, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	service, err := box.Serve(ctx, call, log)
+	if err == nil {
+		p.in = service.InNetwork
+	}
+	return service, err
+}
 
 // publish opens the ports on the host, once for all runs: between two of them
 // nobody else can take one.

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
+	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/runtime/rootfs"
 	"github.com/clawsup/clawsup/supervisor"
 	"github.com/clawsup/clawsup/supervisor/agent"
@@ -118,9 +121,7 @@ func (b *Broker) wayOf(c *supervisor.AgentConfig, adopt bool) (_ agent.Way, err 
 }
 
 // agentRules are those that an agent's own box is under at this moment: none,
-// which denies everything, where it is not configured any more. Which real
-// addresses its network leads out, and which fields are looked at, is as it was
-// when its box was made.
+// which denies everything, where it is not configured any more.
 func (b *Broker) agentRules(name string) []policy.Rule {
 	g := b.generation.Load()
 	p := g.outward(name)
@@ -128,6 +129,38 @@ func (b *Broker) agentRules(name string) []policy.Rule {
 		return nil
 	}
 	return g.policy(p)
+}
+
+// renewWays ends what goes on for agents whose rules a reload has changed: what
+// they have open was let out by others, and what is looked at and led out may be
+// other things now. The agents open what they need anew.
+func (b *Broker) renewWays(g *Generation) {
+	b.reaching.Lock()
+	changed := map[*reach]*egress.Box{}
+	for r := range b.reaches {
+		if r.call == nil && r.under != digestOfProfile(g.outward(r.agent)) {
+			changed[r] = r.box
+		}
+	}
+	b.reaching.Unlock()
+	for r, box := range changed {
+		err := box.Close()
+		b.reaching.Lock()
+		if b.reaches[r] { // it is still there
+			err = errors.Join(err, r.lead())
+		}
+		b.reaching.Unlock()
+		if err != nil {
+			logrus.WithError(err).WithField("agent", r.agent).Error("it may reach nothing any more; start it again")
+		}
+	}
+}
+
+func digestOfProfile(p *profiles.Loaded) string {
+	if p == nil {
+		return ""
+	}
+	return p.Digest
 }
 
 // Binds shows it whom to trust.

@@ -392,7 +392,9 @@ func (b *Broker) Reload(ctx context.Context) (err error) {
 	b.reloadAgents(g)
 	b.supervisor.Boxes().Set(g.Config.Pool.Bounds())
 	b.drain("a reload", func(pool.Labels) bool { return true })
-	return b.voidOutdated(g)
+	err = b.voidOutdated(g)
+	b.renewWays(g)
+	return err
 }
 
 // voidOutdated voids the tickets of calls whose profile is another now, or gone:

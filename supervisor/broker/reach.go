@@ -46,8 +46,11 @@ type reach struct {
 	authority *egress.Authority
 	trust     *supervisor.Trust
 	bind      rootfs.Bind // of trust
-	box       *egress.Box // set once it is open
-	fields    []string    // that its box looks at
+
+	in     func(func() error) error // runs something in the box's network, once that is open
+	box    *egress.Box              // Broker.reaching; set once it is open
+	under  string                   // Broker.reaching; of an agent's, the digest of the profile that it was opened under
+	fields []string                 // that box looks at
 
 	mu        sync.Mutex
 	held      map[string]string        // mu; placeholders by secret
@@ -196,6 +199,17 @@ func (r *reach) environment(variables map[string]string) []string {
 
 // open leads the box's network to the egress.
 func (r *reach) open(in func(func() error) error) error {
+	r.b.reaching.Lock()
+	defer r.b.reaching.Unlock() // a secret that changes now is told by who changes it, or known here
+	r.in = in
+	return r.lead()
+}
+
+// lead does so by the rules of now. Broker.reaching is held.
+func (r *reach) lead() error {
+	if r.call == nil {
+		r.under = digestOfProfile(r.b.generation.Load().outward(r.agent)) // or the one before, which is found out then
+	}
 	l := &r.profile.Profile.Limits
 	rules := r.rules()
 	captured, other := policy.Literals(rules)
@@ -204,14 +218,12 @@ func (r *reach) open(in func(func() error) error) error {
 	}
 	r.fields = policy.FieldNames(rules)
 	o := egress.BoxOptions{
-		Name: r.id, In: in, Captured: captured, Authority: r.authority, Fields: r.fields, Data: r,
+		Name: r.id, In: r.in, Captured: captured, Authority: r.authority, Fields: r.fields, Data: r,
 		Connections: int(l.NetConnections),
 	}
 	if r.call != nil {
 		o.Sent, o.Received = int64(l.NetSent), int64(l.NetReceived)
 	}
-	r.b.reaching.Lock()
-	defer r.b.reaching.Unlock() // a secret that changes now is told by who changes it, or known here
 	for _, s := range r.b.vault.store.List() {
 		o.Bindings = append(o.Bindings, r.binding(&s))
 	}
@@ -240,10 +252,11 @@ func (r *reach) looksAt(rules []policy.Rule) bool {
 func (r *reach) close() error {
 	r.b.reaching.Lock()
 	delete(r.b.reaches, r)
+	box := r.box // nobody makes another now
 	r.b.reaching.Unlock()
 	var err error
-	if r.box != nil {
-		err = r.box.Close()
+	if box != nil {
+		err = box.Close()
 	}
 	if r.trust != nil {
 		err = errors.Join(err, r.trust.Close())
