@@ -270,3 +270,28 @@ func TestName(t *testing.T) {
 		}
 	}
 }
+
+// TestOver: that a helper has said all of a box is no surprise, whenever it comes.
+func TestOver(t *testing.T) {
+	w := newWorld(t)
+	b := w.open(BoxOptions{})
+	f := w.start()
+	f.opened()
+	f.say(packet.Word{Kind: packet.Over, Box: b.id}) // too early
+	if v := f.ask(b, get("a.example")); !v.Allow {
+		t.Errorf("%+v", v)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- b.Close() }()
+	f.want(packet.Shut)
+	f.say(packet.Word{Kind: packet.Over, Box: b.id})
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	f.say(packet.Word{Kind: packet.Over, Box: b.id}) // too late
+	other := w.open(BoxOptions{})
+	f.opened()
+	if v := f.ask(other, get("a.example")); !v.Allow {
+		t.Errorf("%+v", v)
+	}
+}

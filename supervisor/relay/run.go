@@ -114,7 +114,7 @@ func (s *Run) read(ctx context.Context, pongs chan<- int) error {
 			default:
 				err = fmt.Errorf("%w: a pong that nobody asked for", packet.ErrPacket)
 			}
-		case packet.Name <= w.Kind && w.Kind <= packet.Refused && s.helper.handler != nil:
+		case packet.Name <= w.Kind && w.Kind <= packet.Over && s.helper.handler != nil:
 			if err = pause(ctx, words.take(time.Now())); err == nil {
 				err = s.helper.handler.Word(s, w)
 			}

@@ -35,6 +35,7 @@
 //	clawsupd → helper   Order{Peer, id} + socket, or Order{Refuse, id, detail}
 //	helper → clawsupd   Word{Ended, box, decision, Traffic}
 //	                    Word{Refused, box, Refusal}
+//	                    Word{Over, box}                 it was shut, and nothing more is told of it
 //
 // The socket to a resolver is a connecting TCP socket, or a Unix one of type
 // SOCK_SEQPACKET, each message of which clawsupd passes on as a datagram and
