@@ -594,6 +594,14 @@ func TestAgentReload(t *testing.T) {
 	reload()
 	c.reaches(t, "/echo/4")
 
+	o.configure(o.world.Config() + section(o) + "approver = \"none\"\n")
+	reload()
+	if d := c.do(t, "curl -sS -i https://git.test/held"); !strings.Contains(d.out, " 403") || strings.Contains(d.out, "(ticket ") {
+		t.Errorf("%+v", d)
+	}
+	o.configure(o.world.Config() + section(o))
+	reload()
+
 	held = c.tell(t, "curl -sS -i https://git.test/held")
 	k = o.ticket(t, "agent claw")
 	o.configure(o.world.Config() + strings.Replace(section(o), "network = \"egress\"", "network = \"none\"", 1))

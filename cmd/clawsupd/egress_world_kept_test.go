@@ -164,7 +164,7 @@ func TestAgentKept(t *testing.T) {
 		if d := c.get(t, held); d.status == 0 {
 			t.Errorf("what was held said %+v", d)
 		}
-		if d := c.do(t, withKey+"-m 2 https://api.test/echo/nobody"); d.status == 0 {
+		if d := c.do(t, withKey+"-m 0.5 https://api.test/echo/nobody"); d.status == 0 {
 			t.Errorf("while there is no daemon: %+v", d)
 		}
 		o.world.Sink.Silent(t, mark, at(world.API, world.Other, world.Git)) // the ends of connections
