@@ -206,7 +206,7 @@ func TestSenselessWords(t *testing.T) {
 		"a refusal of nothing":              {{Kind: packet.Refused, Box: 1}},
 		"a refusal of a kind that is none":  {{Kind: packet.Refused, Box: 1, Refusal: &packet.Refusal{Kind: "approved"}}},
 		"a resolver below zero":             {{Kind: packet.Lookup, ID: 1, Server: -1}},
-		"a word that is none":               {{Kind: packet.Refused + 1, ID: 1, Box: 1}},
+		"a word that is none":               {{Kind: packet.Over + 1, ID: 1, Box: 1}},
 		"a relay that it was not given":     {{Kind: packet.Dial, ID: 1, Relay: 1}},
 		"a question that is asked already":  {{Kind: packet.Ask, ID: 5, Box: 1, Query: new(get("a.example"))}, {Kind: packet.Ask, ID: 5, Box: 1, Query: new(get("b.example"))}},
 		"a token in place of a question":    {{Kind: packet.Ask, ID: 5, Box: 1, Query: new(get("token.example"))}, {Kind: packet.CaptureToken, ID: 5, Box: 1, Captured: &packet.Captured{Secret: "s", Field: "f", Value: []byte("x")}}},
