@@ -43,7 +43,8 @@ Anywhere else a copy of the folder does.
   --public KEY   the public key, or a file with it; default: this machine's
   --anchor FILE  the anchor, or a copy of an older one; default: the
                  configuration's, and with --dir none
-  --kind K       decision, outcome, administration, agent or generation
+  --kind K       decision, outcome, administration, agent,
+                 generation or network
   --since T, --until T
                  a time as 2026-05-31, 2026-05-31T17:00:00Z, or an age as 90m
   --json         one JSON object a line; of verify, one object

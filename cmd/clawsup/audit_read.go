@@ -28,7 +28,7 @@ type receiptFilter struct {
 }
 
 // receiptKinds are all there are, in the order of the log.
-var receiptKinds = []audit.Kind{audit.Decision, audit.Outcome, audit.Administration, audit.Agent, audit.Generation}
+var receiptKinds = []audit.Kind{audit.Decision, audit.Outcome, audit.Administration, audit.Agent, audit.Generation, audit.Network}
 
 func (f *receiptFilter) setKind(name string) error {
 	names := make([]string, len(receiptKinds))

@@ -203,11 +203,16 @@ func (s *submission) changed(params json.RawMessage) {
 		return
 	}
 	s.seen = now
-	if now.State != api.Asking || now.Ticket == "" || s.asked[now.Ticket] {
-		return
+	if now.State == api.Asking && now.Ticket != "" && !s.asked[now.Ticket] {
+		s.asked[now.Ticket] = true
+		fmt.Fprintf(s.p.stderr, "clawsup: waiting for approval, ticket %s (clawsup approvals)\n", visible.Line(now.Ticket))
 	}
-	s.asked[now.Ticket] = true
-	fmt.Fprintf(s.p.stderr, "clawsup: waiting for approval, ticket %s (clawsup approvals)\n", visible.Line(now.Ticket))
+	for _, ticket := range now.Held {
+		if !s.asked[ticket] {
+			s.asked[ticket] = true
+			fmt.Fprintf(s.p.stderr, "clawsup: what it sends waits for approval, ticket %s (clawsup approvals)\n", visible.Line(ticket))
+		}
+	}
 }
 
 // submit makes the daemon's request of the flags. Names are looked up by the

@@ -175,6 +175,7 @@ type Call struct {
 	Result        *runtime.Result `json:"result,omitempty"`  // once it has ended
 	Reason        string          `json:"reason,omitempty"`  // of a no: what a person wrote, or the rule in a sentence
 	Changes       *changes.Change `json:"changes,omitempty"` // what it did to its workspace, and what became of that
+	Held          []string        `json:"held,omitempty"`    // tickets that people are asked by while it runs, about what it wants to send out
 	Reached       *Reached        `json:"reached,omitempty"` // what it sent out, or wanted to; nil: it couldn't, or didn't
 	Known         bool            `json:"known,omitempty"`   // of a submit: the key was known, nothing new began
 }
