@@ -32,7 +32,8 @@ DEPS_TEST  := $(DEPS_BUILD) e2fsprogs=mke2fs xfsprogs=mkfs.xfs btrfs-progs=mkfs.
 	curl wget openssl python3-requests python3-pip npm=npm bind9-dnsutils=dig nftables=nft
 # what the demo and its skills use
 DEPS_DEMO  := e2fsprogs=mke2fs python3 util-linux procps
-DEPS_BENCH := $(DEPS_BUILD) e2fsprogs=mke2fs bubblewrap runc crun firejail util-linux python3 nodejs=node
+DEPS_BENCH := $(DEPS_BUILD) e2fsprogs=mke2fs bubblewrap runc crun firejail util-linux python3 nodejs=node \
+	socat haproxy mitmproxy=mitmdump
 
 # Pinned; fetched and checked as modules, never installed.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -130,14 +131,14 @@ bench-build: # the harness, and what it measures
 	@[[ -x out/go-judge ]] || GOBIN='$(CURDIR)/out' go install $(GO_JUDGE) 2>out/go-judge.log || true
 
 .PHONY: bench
-bench: bench-build ## measure everything, beside bwrap, runc, crun, firejail, unshare and go-judge; writes out/bench.json
+bench: bench-build ## measure everything, beside bwrap, runc, crun, firejail, unshare, go-judge, socat, haproxy and mitmproxy; writes out/bench.json
 	out/bench -json out/bench.json
 	go test -run '^$$' -bench . -benchtime 200x ./runtime ./runtime/seccomp ./supervisor/api ./supervisor/approval
 	go test -run '^$$' -bench . -benchtime 20x ./supervisor/broker
 	go test -run '^$$' -bench . ./supervisor/audit
 
 .PHONY: bench-quick
-bench-quick: bench-build ## latency, throughput and change sets in some two minutes; fails when a promised ratio is broken
+bench-quick: bench-build ## latency, throughput, change sets and the way out in some two minutes; fails when a promised ratio is broken
 	out/bench -quick -json out/bench.json
 
 .PHONY: bench-steady

@@ -28,6 +28,9 @@ type between struct {
 	group  string
 }
 
+// bareRelay is one of this program's own.
+const bareRelay = "bare relay"
+
 // relayName is the first argument that makes a relay of this program.
 const relayName = "relay"
 
@@ -71,7 +74,7 @@ func relayTo(l net.Listener, address string) error {
 // betweens are all of them.
 func betweens() []*between {
 	return []*between{
-		{name: "bare relay", gives: "splice(2), by this program", ways: []string{"tcp", "tls"},
+		{name: bareRelay, gives: "splice(2), by this program", ways: []string{"tcp", "tls"},
 			argv: func(b *beyond, at map[string]string) ([]string, error) {
 				self, err := os.Executable()
 				return []string{self, relayName, at["tcp"], b.at("tcp"), at["tls"], b.at("tls")}, err
@@ -109,7 +112,7 @@ func (b *beyond) haproxy(at map[string]string) string {
 		text += fmt.Sprintf("listen %s\n\tmode tcp\n\tbind %s\n\tserver s %s\n", scheme, at[scheme], b.at(scheme))
 	}
 	text += fmt.Sprintf("listen http\n\tmode http\n\tbind %s\n\tserver s %s\n", at["http"], b.at("http"))
-	text += fmt.Sprintf("listen https\n\tmode http\n\tbind %s ssl crt %s alpn h2,http/1.1\n\tserver s %s ssl verify required ca-file %s sni str(%s) verifyhost %s alpn h2,http/1.1\n",
+	text += fmt.Sprintf("listen https\n\tmode http\n\tbind %s ssl crt %s alpn h2,http/1.1\n\tserver s %s ssl verify required ca-file %s sni str(%s) verifyhost %s alpn http/1.1\n",
 		at["https"], b.leaf, b.at("https"), b.roots, nameWeb, nameWeb)
 	return text
 }

@@ -64,6 +64,20 @@
 // until it is committed, that is on the disk. What the other modes write is in
 // memory when they return; so there is the spawned command with a sync(1) as well.
 //
+// # The way out of a box
+//
+// A client asks a server, both this program's: once on the host with nothing
+// between them, once out of a box, and once through each of some relays on the
+// host. They stay, and are told by a line on a pipe when to begin and for how
+// long, so that ways take turns in blocks of a quarter of a second. What a way
+// takes is compared with the direct one of the same round. CPU is that of all who
+// take part: client, server and what is between. Where a block begins with
+// connections, that time counts for CPU and not for bytes.
+//
+// On two processors client and server keep both busy. A third process has to get
+// its time from them, so that no relay can reach what they do alone: the bare
+// relay, which decides nothing and is on the host, shows how far one gets.
+//
 // # Promises
 //
 // With -quick there are fewer rounds, and the exit status is 1 when a promise of
@@ -157,7 +171,7 @@ func parse(args []string) (o options, err error) {
 		fmt.Fprintf(flags.Output(), usage, strings.Join(partNames(), ", "))
 		flags.PrintDefaults()
 	}
-	flags.BoolVar(&o.quick, "quick", false, "fewer rounds, latency, throughput and change sets alone, and fail when a promise is broken")
+	flags.BoolVar(&o.quick, "quick", false, "fewer rounds, latency, throughput, change sets and the way out alone, and fail when a promise is broken")
 	flags.StringVar(&o.json, "json", "", "write all figures to this `file`")
 	flags.StringVar(&o.programs, "programs", "bin", "the `folder` with clawsup and clawsupd")
 	flags.StringVar(&o.parts, "parts", "", "measure only these parts, a comma-separated `list`")

@@ -7,7 +7,7 @@ import "fmt"
 // promise says that in one run a contestant takes at most bound times as long
 // as another for one command, or, with callers, for many.
 type promise struct {
-	race      string // in which both take part
+	race      string // or trial, in which both take part
 	who, than string
 	callers   int // at once, without a rest; 0: one call after a rest
 	bound     float64
@@ -26,8 +26,18 @@ var promises = []promise{
 	{threeFiles, wideFilesName, fewFilesName, 0, 1.5, true, "A call that touches three files, commit included, takes at most %.1f times as long in a workspace of 200,000 files as in one of 1,000"},
 	{manyFiles, toolOf("overlay"), toolOf("rw"), 0, 1.5, true, "A tool that writes 10,000 small files takes at most %.1f times as long in an overlay workspace as in one that it writes through to"},
 	{manyFiles, "overlay", "rw", 0, 8.0, true, "A call that writes 10,000 small files, commit to the disk included, takes at most %.1f times as long as one that writes through to memory"},
+	{oneStream, through, direct, 0, 3.0, true, "A gigabyte of one stream out of a box with through = \"tcp\" takes at most %.1f times as long as with nothing between client and server"},
+	{oneStream, through, bareRelay, 0, 1.3, true, "The same takes at most %.1f times as long as through a relay that does nothing but splice"},
+	{oneSealed, through, direct, 0, 3.0, true, "A gigabyte of one stream out of a box with through = \"tls\" takes at most %.1f times as long as with nothing between client and server"},
+	{oneEnded, through, direct, 0, 6.0, true, "A gigabyte of one answer whose TLS is ended takes at most %.1f times as long as with nothing between client and server"},
+	{pacedPlain, through, direct, 0, 10.0, true, "A request of plain HTTP that a rule allows takes at most %.1f times as long as without a box, its decision and its receipt included"},
+	{pacedSecret, through, direct, 0, 12.0, true, "A request whose TLS is ended takes at most %.1f times as long as without a box, its decision and its receipt included"},
+	{reachingCall, openCall, closedCall, 0, 6.0, true, "A call of `/bin/true` in a box with a way out takes at most %.1f times as long as in one without"},
 
 	// What is aimed at, and reported.
+	{oneStream, through, direct, 0, 1.1, false, "A gigabyte of one stream out of a box with through = \"tcp\" takes at most %.1f times as long as with nothing between client and server"},
+	{oneSealed, through, direct, 0, 1.1, false, "A gigabyte of one stream out of a box with through = \"tls\" takes at most %.1f times as long as with nothing between client and server"},
+	{reachingCall, openCall, closedCall, 0, 1.5, false, "A call of `/bin/true` in a box with a way out takes at most %.1f times as long as in one without"},
 	{command, "call", unit, 0, 2.0, false, "A call of `/bin/true` over call.sock takes at most %.1f times as long as spawning it"},
 	{command, "call", "unshare", 0, 1.0, false, "A call over call.sock takes at most %.1f times as long as `unshare`"},
 	{command, "call", "go-judge", 0, 1.0, false, "A call over call.sock takes at most %.1f times as long as one of go-judge"},
