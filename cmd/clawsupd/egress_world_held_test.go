@@ -48,7 +48,7 @@ func (o *outside) approve(t testing.TB, k approval.Ticket, more ...string) {
 // TestHeld: what nobody decided about waits, with not a byte out, and goes on
 // after a yes as if nothing had been.
 func TestHeld(t *testing.T) {
-	o := newOutside(t, map[string]string{"asking": rule("raw.test", "ask", "ports = [7000]", `through = "tcp"`)})
+	o := openOutside(t, map[string]string{"asking": rule("raw.test", "ask", "ports = [7000]", `through = "tcp"`)})
 	for name, test := range map[string]struct {
 		script, says string
 		effect       string

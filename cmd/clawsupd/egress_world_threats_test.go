@@ -236,7 +236,7 @@ func TestRedirects(t *testing.T) {
 // clawsup-egress.
 func TestOtherProtocols(t *testing.T) {
 	needs(t, "/usr/bin/python3")
-	o := newOutside(t, map[string]string{"open": open()})
+	o := openOutside(t, map[string]string{"open": open()})
 	script := o.tool(t, "others", []byte(`#!/usr/bin/python3
 import ctypes, socket, struct
 def attempt(name, f):
