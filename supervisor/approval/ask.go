@@ -24,6 +24,7 @@ type Question struct {
 	Effect  policy.Effect
 	Target  string           // spelled as policy.Subject.Check wants it
 	Through profiles.Through // of net.connect; see policy.Subject
+	Secrets string           // of net.request; see policy.Subject
 	Plan    string           // digest
 	Facts   []Fact           // with everything that a stranger chose made visible
 	Claim   string           // the requester's own words, at most 2,000 bytes; they are made visible here
@@ -92,9 +93,10 @@ func printed(s string) bool {
 func (q *Question) like(s *stored) bool {
 	t := &s.Ticket
 	return t.State == Pending && len(t.Answers) == 0 && t.Parent == "" &&
-		t.Changes == q.Changes && t.Effect == q.Effect && t.Target == q.Target && t.Through == q.Through && t.Plan == q.Plan &&
+		t.Changes == q.Changes && t.Effect == q.Effect && t.Target == q.Target && t.Through == q.Through && t.Secrets == q.Secrets && t.Plan == q.Plan &&
 		t.Session == q.Session && t.Agent == q.Agent && s.RequesterUID == q.RequesterUID && t.Requester == q.Requester &&
-		t.Labels == q.Labels && t.Rule == q.Rule && t.Quorum == max(1, q.Quorum)
+		t.Labels == q.Labels && t.Rule == q.Rule && t.Quorum == max(1, q.Quorum) &&
+		(!q.Effect.External() || slices.Equal(t.Facts, q.Facts)) // of a request the plan does not tell all
 }
 
 // Ask puts a question, or joins a pending one like it, and gives the ticket's
@@ -204,7 +206,7 @@ func (b *Book) add(q *Question, parent string, calls []string) (string, error) {
 		Format: format, RequesterUID: q.RequesterUID, Joined: len(calls),
 		Ticket: Ticket{
 			ID: id, Revision: 1, State: Pending, Count: len(calls), Calls: slices.Clone(calls),
-			Effect: q.Effect, Target: q.Target, Targets: policy.Widen(q.Effect, q.Target), Through: q.Through, Plan: q.Plan, Facts: slices.Clone(q.Facts), Claim: visible.Line(q.Claim),
+			Effect: q.Effect, Target: q.Target, Targets: policy.Widen(q.Effect, q.Target), Through: q.Through, Secrets: q.Secrets, Plan: q.Plan, Facts: slices.Clone(q.Facts), Claim: visible.Line(q.Claim),
 			Labels: q.Labels, Rule: q.Rule, Requester: q.Requester, Agent: q.Agent,
 			Session: q.Session, SessionName: q.SessionName, Profile: q.Profile, ProfileDigest: q.ProfileDigest,
 			Workspace: q.Workspace, Skill: q.Skill, SkillDigest: q.SkillDigest, Script: q.Script, Changes: q.Changes,

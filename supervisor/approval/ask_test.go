@@ -59,6 +59,25 @@ func TestFold(t *testing.T) {
 	}
 }
 
+// What a call sends out is not told by its plan: two that are the same may ask for
+// requests that differ in what only the facts say.
+func TestRequestsFold(t *testing.T) {
+	b := openBook(t, bookDir(t), Options{Burst: 100, PendingPerSession: 100})
+	request := func(call, secrets string, facts ...Fact) Question {
+		q := question(call)
+		q.Effect, q.Target, q.Secrets = policy.NetRequest, "GET https://api.example.com:443/v1", secrets
+		q.Facts = append(slices.Clone(q.Facts), facts...)
+		return q
+	}
+	id := ask(t, b, request("c1", ""))
+	if ask(t, b, request("c2", "")) != id {
+		t.Error("the same is not folded")
+	}
+	if ask(t, b, request("c3", "api")) == id || ask(t, b, request("c4", "", Fact{Name: "query", Value: "to=everybody"})) == id {
+		t.Error("another request is folded")
+	}
+}
+
 // A yes that waits for a second one covers the calls that were there.
 func TestNobodyJoinsHalfAnAnswer(t *testing.T) {
 	b := openBook(t, bookDir(t), Options{})

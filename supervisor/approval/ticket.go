@@ -26,6 +26,7 @@ type Ticket struct {
 	Target   string           `json:"target,omitempty"`
 	Targets  []string         `json:"targets,omitempty"` // what a grant may be for, the narrowest, which is Target, first; see policy.Widen
 	Through  profiles.Through `json:"through,omitempty"` // of net.connect
+	Secrets  string           `json:"secrets,omitempty"` // of net.request; see policy.Subject
 	Plan     string           `json:"plan"`              // digest
 	Facts    []Fact           `json:"facts"`
 	Claim    string           `json:"claim,omitempty"` // what the requester says it is for: the requester's words
@@ -67,7 +68,7 @@ func (t *Ticket) Scope(wide, exact bool, target string) (policy.Scope, error) {
 		return policy.Scope{}, fmt.Errorf("%w: a grant of this ticket can't be for %s; it can be for %s", ErrInvalid, visible.Quote(target), spelled(t.targets()))
 	}
 	s := policy.Scope{
-		Effect: t.Effect, Target: target, Through: t.Through,
+		Effect: t.Effect, Target: target, Through: t.Through, Secrets: t.Secrets,
 		Profile: t.ProfileDigest, ProfileName: t.Profile, Workspace: t.Workspace,
 	}
 	destination := t.Effect == policy.NetConnect || t.Effect == policy.NetRequest

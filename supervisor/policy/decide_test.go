@@ -479,6 +479,30 @@ func checkWorld(t *testing.T, r *rand.Rand) Verdict {
 	return v
 }
 
+// TestGrantsKnowSecrets: a grant is for requests that use the secrets which the
+// people who gave it were shown, or fewer.
+func TestGrantsKnowSecrets(t *testing.T) {
+	const target = "GET https://api.example.com:443/v1"
+	for _, c := range []struct {
+		granted, used string
+		fits          bool
+	}{
+		{"", "", true}, {"", "api", false}, {"api", "api", true}, {"api", "", true},
+		{"api", "api.token", false}, {"api bot", "bot", true}, {"api", "api bot", false},
+	} {
+		g := Grant{By: []string{"uid 0"}, Uses: -1, Created: noon, Expires: noon.Add(time.Hour), Scope: Scope{
+			Raw: true, Profile: "p", Session: "s", Effect: NetRequest, Target: target, Secrets: c.granted,
+		}}
+		why := g.Mismatch(Subject{Effect: NetRequest, Target: target, Profile: "p", Session: "s", Secrets: c.used}, 1, noon)
+		if (why == "") != c.fits {
+			t.Errorf("given with %q, used with %q: %q", c.granted, c.used, why)
+		}
+	}
+	if got := Names([]string{"b", "a", "b"}); got != "a b" {
+		t.Error(got)
+	}
+}
+
 func TestProperties(t *testing.T) {
 	seen := map[profiles.Decision]int{}
 	granted := 0

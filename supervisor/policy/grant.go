@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/clawsup/clawsup/profiles"
@@ -93,10 +95,25 @@ func (g *Grant) Mismatch(s Subject, quorum int, now time.Time) string {
 		return "it is for another target"
 	case s.Effect == NetConnect && cmp.Or(c.Through, profiles.ThroughTCP) != s.way():
 		return "it is for another way through"
+	case !among(s.Secrets, c.Secrets):
+		return "it was given for requests without that secret"
 	case s.Effect.External() && s.Labels.both() && !c.sameDestination(&s):
 		return "with both labels it must name the very destination"
 	}
 	return ""
+}
+
+// Names writes names of secrets for Subject and Scope: each once, in order.
+func Names(secrets []string) string {
+	secrets = slices.Clone(secrets)
+	slices.Sort(secrets)
+	return strings.Join(slices.Compact(secrets), " ")
+}
+
+// among reports whether all names of some are in all.
+func among(some, all string) bool {
+	names := strings.Fields(all)
+	return !slices.ContainsFunc(strings.Fields(some), func(n string) bool { return !slices.Contains(names, n) })
 }
 
 // sameDestination says whether a scope, which has the subject's target, names

@@ -92,6 +92,7 @@ type Subject struct {
 	Through profiles.Through // of net.connect: ThroughTLS or ThroughTCP, which it is when empty
 	Fields  []Field          // of net.request: what query and body have of the fields that rules look at
 	Unread  bool             // of net.request: the body could not be looked at for fields
+	Secrets string           // of net.request: names of those that it uses, see Names
 }
 
 // Field is a value of a field that a rule looks at. A name may come several times.
@@ -128,6 +129,7 @@ type Scope struct {
 	Target      string           `json:"target,omitempty"`  // pattern, see Match
 	Raw         bool             `json:"raw,omitempty"`     // any command of no skill
 	Through     profiles.Through `json:"through,omitempty"` // of net.connect, as in Subject
+	Secrets     string           `json:"secrets,omitempty"` // of net.request, as in Subject: it is for requests that use no others
 	Session     string           `json:"session,omitempty"` // id; one of session and agent is set
 	Agent       string           `json:"agent,omitempty"`
 }

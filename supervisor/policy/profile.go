@@ -113,6 +113,9 @@ func fromSecrets(p *profiles.Loaded, bound []string) []Rule {
 		})
 	}
 	for _, secret := range bound {
+		if slices.ContainsFunc(rules, func(r Rule) bool { return r.Target == secret }) {
+			continue // by the profile, whether or not somebody bound it too
+		}
 		rules = append(rules, Rule{Effect: SecretUse, Target: secret, Decision: profiles.Allow, Name: "a person has bound the skill to the secret " + secret})
 	}
 	no := "no"

@@ -4,6 +4,7 @@ package desk
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/raw"
@@ -23,6 +24,9 @@ func What(s *policy.Scope) string {
 	text := fmt.Sprintf("%s, under profile %s, on %s", who, visible.Text(s.ProfileName), workspace(s.Workspace))
 	if s.Target != "" {
 		text += ", to " + wantings[s.Effect] + " " + visible.Text(s.Target)
+		if s.Secrets != "" {
+			text += " with the secret " + strings.ReplaceAll(visible.Text(s.Secrets), " ", ", ")
+		}
 	}
 	return text
 }
