@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +81,11 @@ func (r *reach) wishes(q *packet.Query) []wish {
 	}
 	rules := r.rules()
 	s.Fields, s.Unread = fieldsOf(q.Fields), q.Unread || !r.looksAt(rules)
+	var used []string
+	for _, u := range q.Uses {
+		used = append(used, u.Secret)
+	}
+	s.Secrets = policy.Names(used)
 	list := []wish{{subject: s, rules: rules}}
 	for _, u := range q.Uses {
 		use := r.subject
@@ -141,8 +147,8 @@ func (j judge) Ask(ctx context.Context, box *egress.Box, q packet.Query) packet.
 		switch {
 		case w.verdict.Decision == profiles.Deny:
 			return no(w.verdict.Rule, w.verdict.Rule, "")
-		case w.verdict.Decision == profiles.Ask && asked < 0:
-			asked = i
+		case w.verdict.Decision == profiles.Ask:
+			asked = i // a secret's question before the destination's: it is the graver one, and shows both
 		}
 	}
 	rule, ticket := list[0].verdict.Rule, ""
@@ -345,10 +351,10 @@ type answered struct {
 	no, rule, ticket, grant string // no: why not; empty: a yes
 }
 
-// ask puts a query to people, and has it wait.
-func (r *reach) ask(ctx context.Context, q *packet.Query, list []wish, first int) answered {
+// ask puts a query to people, of which wish asked is the gravest that takes them, and has it wait.
+func (r *reach) ask(ctx context.Context, q *packet.Query, list []wish, asked int) answered {
 	b := r.b
-	w := list[first]
+	w := list[asked]
 	if r.person.headless() {
 		if r.call != nil {
 			r.call.update(func(v *api.Call) { v.WouldAsk = true })
@@ -360,18 +366,31 @@ func (r *reach) ask(ctx context.Context, q *packet.Query, list []wish, first int
 		return answered{rule: w.verdict.Rule, no: err.Error()}
 	}
 	defer leave()
-	// The answer to who was before may be a grant that is for this one too.
-	if v := b.book.Use(w.subject, w.rules); v.Decision == profiles.Allow {
-		return answered{rule: v.Rule, grant: v.Grant}
-	} else if v.Decision == profiles.Deny {
-		return answered{rule: v.Rule, no: v.Rule}
+	// The answer to who was before may be a grant that is for this one too, or for a part of it.
+	asked = -1
+	for i := range list {
+		old := &list[i]
+		if old.verdict.Decision != profiles.Ask {
+			continue
+		}
+		old.verdict = b.book.Use(old.subject, old.rules)
+		switch w = *old; w.verdict.Decision {
+		case profiles.Deny:
+			return answered{rule: w.verdict.Rule, no: w.verdict.Rule}
+		case profiles.Ask:
+			asked = i
+		}
 	}
+	if asked < 0 {
+		return answered{rule: w.verdict.Rule, grant: w.verdict.Grant}
+	}
+	w = list[asked]
 	if r.hold != nil {
 		defer r.hold.Begin()()
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.person.within)
 	defer cancel()
-	question := r.question(q, list, first)
+	question := r.question(q, list, asked)
 	ticket, err := b.book.Ask(ctx, question)
 	if err != nil {
 		return answered{rule: w.verdict.Rule, no: err.Error()}
@@ -384,7 +403,10 @@ func (r *reach) ask(ctx context.Context, q *packet.Query, list []wish, first int
 		cancel() // the question leaves the ticket
 	}
 	if r.call != nil {
-		r.call.update(func(v *api.Call) { v.Ticket = ticket })
+		r.call.update(func(v *api.Call) { v.Ticket, v.Held = ticket, append(slices.Clip(v.Held), ticket) })
+		defer r.call.update(func(v *api.Call) {
+			v.Held = slices.DeleteFunc(slices.Clone(v.Held), func(t string) bool { return t == ticket })
+		})
 	}
 	outcome, err := b.book.Await(ctx, ticket, question.Call)
 	switch {
@@ -440,8 +462,8 @@ func (r *reach) turn(ctx context.Context, what string) (leave func(), err error)
 }
 
 // question is what people are asked about a query.
-func (r *reach) question(q *packet.Query, list []wish, first int) approval.Question {
-	p, w := &r.person, &list[first]
+func (r *reach) question(q *packet.Query, list []wish, asked int) approval.Question {
+	p, w := &r.person, &list[asked]
 	quorum := 0
 	for i := range list {
 		if v := list[i].verdict; v.Decision == profiles.Ask {
@@ -454,7 +476,7 @@ func (r *reach) question(q *packet.Query, list []wish, first int) approval.Quest
 		Requester: p.owner.String(), RequesterUID: p.owner.uid, Agent: r.agent, Session: p.session, SessionName: p.sessionName,
 		Profile: r.profile.Profile.Name, ProfileDigest: r.profile.Digest, Workspace: raw.String(p.workspace),
 		Skill: p.skill, SkillDigest: p.skillDigest, Script: p.script,
-		Through: w.subject.Through, Facts: r.facts(q), Within: p.within,
+		Through: w.subject.Through, Secrets: w.subject.Secrets, Facts: r.facts(q), Within: p.within,
 	}
 }
 
@@ -562,6 +584,8 @@ func (r *reach) keep(c *packet.Captured) (name, placeholder string, err error) {
 	if err != nil {
 		return token.Name, "", err
 	}
+	r.b.reaching.Lock()
+	defer r.b.reaching.Unlock()
 	return token.Name, placeholder, r.box.Bind(r.binding(&token))
 }
 

@@ -400,6 +400,35 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
+// TestBoundElsewhereMeanwhile: a yes that took a while is none to what the secret
+// is now.
+func TestBoundElsewhereMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	header := packet.Place{Kind: packet.Header, Name: "Authorization"}
+	binding := packet.Binding{Secret: "openai", Placeholder: "sk-placeholder", Hosts: []string{"api.example:443"}, Places: []packet.Place{header}}
+	b := w.open(BoxOptions{Bindings: []packet.Binding{binding}})
+	f := w.start()
+	f.opened()
+	f.want(packet.Bind)
+	q := get("api.example")
+	q.Uses = []packet.Use{{Secret: "openai", Place: header}}
+	v := b.still(&q, packet.Verdict{Allow: true, Values: []packet.Value{{Secret: "openai", Value: []byte("sk-value")}}})
+	if !v.Allow || len(v.Values) != 1 {
+		t.Errorf("as it was: %+v", v)
+	}
+	binding.Hosts = []string{"other.example:443"}
+	if err := b.Bind(binding); err != nil {
+		t.Fatal(err)
+	}
+	v = b.still(&q, packet.Verdict{Allow: true, Ticket: "t", Values: []packet.Value{{Secret: "openai", Value: []byte("the other's")}}})
+	if v.Allow || len(v.Values) != 0 || v.Ticket != "t" {
+		t.Errorf("bound elsewhere: %+v", v)
+	}
+	if e := <-w.judge.ends; len(e.verdict.Values) != 0 {
+		t.Error("the judge is told the value")
+	}
+}
+
 func TestCapture(t *testing.T) {
 	w := newWorld(t)
 	b := w.open(BoxOptions{Bindings: []packet.Binding{

@@ -152,7 +152,7 @@ func (t *talk) ask(b *Box, w packet.Word) error {
 		return t.deny(w.ID, "the request is not understood")
 	}
 	return t.put(b, w,
-		func(ctx context.Context) packet.Verdict { return t.egress.judge.Ask(ctx, b, q) },
+		func(ctx context.Context) packet.Verdict { return b.still(&q, t.egress.judge.Ask(ctx, b, q)) },
 		func(v packet.Verdict) (packet.Verdict, bool) {
 			if !v.Allow {
 				return denial(v), true
@@ -169,6 +169,19 @@ func (t *talk) ask(b *Box, w packet.Word) error {
 				t.egress.judge.Ended(b, q, v, packet.Traffic{Error: errLeft})
 			}
 		})
+}
+
+// still takes a yes back where a secret of the query was bound to something else,
+// or taken away, while people thought: the value may be that of another by now.
+func (b *Box) still(q *packet.Query, v packet.Verdict) packet.Verdict {
+	if !v.Allow || b.check(q) == nil {
+		return v
+	}
+	const why = "its secret has changed since it was asked for"
+	v.Decision, v.Values = b.number(), nil
+	b.egress.judge.Ended(b, *q, v, packet.Traffic{Error: why})
+	b.refuse(packet.Refusal{Kind: packet.RefusedCredential, Host: q.Host, Port: q.Port, Detail: why})
+	return packet.Verdict{Rule: "clawsupd", Reason: why, Ticket: v.Ticket}
 }
 
 // maxToken bounds a token of an answer, in bytes.
