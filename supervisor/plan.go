@@ -17,6 +17,7 @@ import (
 	"github.com/clawsup/clawsup/runtime/rootfs"
 	"github.com/clawsup/clawsup/runtime/seccomp"
 	"github.com/clawsup/clawsup/skills"
+	"github.com/clawsup/clawsup/supervisor/visible"
 )
 
 // Plan is a request resolved to the exact bytes and limits that will run. It
@@ -233,14 +234,30 @@ func (p *Plan) secrets(in *Ingredients) error {
 	if p.Secrets == nil {
 		p.Secrets = map[string]string{}
 	}
+	if len(in.Bound) > 0 && p.Script == "" && len(in.Skill.Scripts) > 0 {
+		return fmt.Errorf("skill %s is bound to secrets for its scripts, and %s is none of them: run one (%s), or the command without the skill",
+			in.Skill.Name, visible.Quote(p.Call.Argv[0]), strings.Join(in.Skill.Scripts, ", "))
+	}
 	maps.Copy(p.Secrets, in.Bound)
 	for _, variable := range slices.Sorted(maps.Keys(p.Secrets)) {
-		if err := profiles.CheckEnv(variable, ""); err != nil {
-			return fmt.Errorf("a variable that stands for a secret: %w", err)
+		if err := CheckSecretVariable(variable); err != nil {
+			return err
 		}
 		if _, set := profile.Environment.Set[variable]; set {
 			return fmt.Errorf("profile %s sets the variable %s, which stands for the secret %s: take it out of environment.set", profile.Name, variable, p.Secrets[variable])
 		}
+	}
+	return nil
+}
+
+// CheckSecretVariable refuses a variable that can't stand for a secret: one that no
+// box may have, and those that clawsup sets itself.
+func CheckSecretVariable(name string) error {
+	if err := profiles.CheckEnv(name, ""); err != nil {
+		return fmt.Errorf("a variable that stands for a secret: %w", err)
+	}
+	if strings.HasPrefix(name, "CLAWSUP_") || slices.ContainsFunc(trusting, func(t trust) bool { return t.name == name }) {
+		return fmt.Errorf("the variable %s can't stand for a secret: clawsup sets it in every box that reaches out", name)
 	}
 	return nil
 }

@@ -241,6 +241,40 @@ func TestPlanRefuses(t *testing.T) {
 	}
 }
 
+// TestSecretsOfASkill: what a person bound to a skill's scripts is for these, not
+// for whatever command somebody runs beside them.
+func TestSecretsOfASkill(t *testing.T) {
+	in := ingredients(t)
+	in.Profile = profileOf(t, "[network]\nmode = \"egress\"")
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "scripts"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "scripts/a.sh"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	in.Skill = &skills.Skill{Name: "s", Digest: "sha256:1", Dir: dir, Source: dir, Scripts: []string{"scripts/a.sh"}}
+	in.Bound = map[string]string{"API_KEY": "api"}
+	in.Request.Args = []string{"a.sh"}
+	if p := makePlan(t, in); p.Secrets["API_KEY"] != "api" {
+		t.Errorf("its script has %v", p.Secrets)
+	}
+	in.Request.Args = []string{"/bin/sh", "-c", "env"}
+	if _, err := MakePlan(in); err == nil || !strings.Contains(err.Error(), "scripts/a.sh") {
+		t.Errorf("a command beside it: %v", err)
+	}
+	in.Skill.Scripts = nil // its instructions are commands
+	if p := makePlan(t, in); p.Secrets["API_KEY"] != "api" {
+		t.Errorf("a command of it has %v", p.Secrets)
+	}
+	for _, name := range []string{"LD_PRELOAD", "PATH", "SSL_CERT_FILE", "CLAWSUP_SKILL", "not a name"} {
+		in.Bound = map[string]string{name: "api"}
+		if _, err := MakePlan(in); err == nil {
+			t.Errorf("%s stands for a secret", name)
+		}
+	}
+}
+
 func TestPlanPlaces(t *testing.T) {
 	w := &Workspace{Path: "/w", Owner: rootfs.Owner{UID: 7, GID: 8}}
 	for _, c := range []struct {

@@ -34,9 +34,12 @@ const (
 // told by the key.
 const TrustSubject = "clawsup egress"
 
+// trust is one such variable.
+type trust struct{ name, file, why string }
+
 // trusting are the variables by which programs are told of certificates, with
 // the file each wants. What ignores them reads the directory.
-var trusting = []struct{ name, file, why string }{
+var trusting = []trust{
 	{"SSL_CERT_FILE", trustBundle, "OpenSSL, Go, rustls"},
 	{"CURL_CA_BUNDLE", trustBundle, "curl of other builds"},
 	{"REQUESTS_CA_BUNDLE", trustBundle, "Python requests, pip: they bring their own list"},

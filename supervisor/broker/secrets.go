@@ -211,6 +211,9 @@ func (b *Broker) skillBind(ctx context.Context, who client, r *api.Request) (any
 	names := wanted(&m)
 	bound := secrets.Bound{Skill: k.Name, Digest: k.Digest, Variables: p.Variables, By: who.String(), At: time.Now().UTC().Truncate(time.Second)}
 	for _, variable := range slices.Sorted(maps.Keys(p.Variables)) {
+		if err := supervisor.CheckSecretVariable(variable); err != nil {
+			return nil, failf(api.CodeParams, "%v", err)
+		}
 		if !p.Force && !slices.Contains(names, variable) {
 			says := "its manifest names none"
 			if len(names) > 0 {
