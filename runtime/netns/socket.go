@@ -47,7 +47,12 @@ func openAt(at netip.AddrPort) (*Ends, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("UDP: %w", err), unix.Close(tcp))
 	}
-	err = unix.Listen(tcp, backlog)
+	// Whoever serves it may be in a box whose filter refuses this, and what is
+	// accepted inherits it: without it small answers wait for delayed acknowledgements.
+	err = unix.SetsockoptInt(tcp, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if err == nil {
+		err = unix.Listen(tcp, backlog)
+	}
 	if err == nil {
 		err = unix.SetsockoptInt(udp, unix.SOL_IP, unix.IP_PKTINFO, 1)
 	}
