@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/clawsup/clawsup/supervisor/relay/packet"
 )
 
 // Bounds of a Cache. An answer is kept for as long as it says, within minTTL
@@ -17,7 +19,7 @@ const (
 	minTTL     = 5 * time.Second
 	maxTTL     = 5 * time.Minute
 	maxCached  = 1024
-	maxLookups = 64 // at one time; the others wait
+	maxLookups = packet.MaxLookups / 2 // at one time, with a socket for each family; the others wait
 )
 
 // Cache is a Lookup that remembers, for all boxes of one helper: they share

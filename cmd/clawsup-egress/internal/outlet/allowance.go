@@ -25,6 +25,30 @@ func (a *allowance) take(n int64) bool {
 
 func (a *allowance) give(n int64) { a.used.Add(-n) }
 
+// claim takes n for one of several, of its own and of what all have together, or
+// nothing: also nothing where it would have more than it leaves for others (see
+// packet.Leaves).
+func claim(own, all *allowance, n int64) bool {
+	if !own.take(n) {
+		return false
+	}
+	if !all.take(n) {
+		own.give(n)
+		return false
+	}
+	if own.used.Load() > all.most-all.used.Load() {
+		give(own, all, n)
+		return false
+	}
+	return true
+}
+
+// give gives back what was claimed.
+func give(own, all *allowance, n int64) {
+	own.give(n)
+	all.give(n)
+}
+
 // meter counts the bytes of a box, and bounds them.
 type meter struct {
 	most  [2]int64 // out, in; 0: no bound

@@ -35,6 +35,7 @@ type box struct {
 	connections allowance
 	sockets     allowance
 	held        allowance
+	looking     chan struct{} // one for each lookup
 
 	context context.Context // ends when it is shut
 	cancel  context.CancelFunc
@@ -66,6 +67,7 @@ func newBox(o *Outlet, id int, p packet.Box, listener *os.File) (*box, error) {
 		outlet: o, id: id, fields: p.Fields, resolvers: p.Resolvers, listener: l, authority: authority,
 		bytes:       meter{most: [2]int64{out: p.Sent, in: p.Received}},
 		connections: allowance{most: connections}, sockets: allowance{most: share}, held: allowance{most: maxHeld / 4},
+		looking: make(chan struct{}, maxBoxLookups),
 		open: map[io.Closer]bool{l: true}, ways: map[string]*http.Transport{},
 	}
 	b.context, b.cancel = context.WithCancel(context.Background())

@@ -33,19 +33,13 @@ var errConnections = &refusedError{packet.RefusedCap, "the call's bound of conne
 // newConn takes a socket over, if there is room for one more.
 func (b *box) newConn(socket *net.TCPConn) (*conn, error) {
 	c := &conn{TCPConn: socket, box: b}
-	if !b.connections.take(1) {
-		boxed.Reset(socket)
-		return nil, errConnections
-	}
-	if !b.outlet.connections.take(1) {
-		b.connections.give(1)
+	if !claim(&b.connections, &b.outlet.connections, 1) {
 		boxed.Reset(socket)
 		return nil, errConnections
 	}
 	c.start(c.TCPConn, func() {
 		b.forget(c)
-		b.connections.give(1)
-		b.outlet.connections.give(1)
+		give(&b.connections, &b.outlet.connections, 1)
 	})
 	b.keep(c)
 	return c, nil

@@ -44,9 +44,11 @@
 // # Bounds
 //
 // Connections of all boxes: what the limit of descriptors allows, at most
-// MaxConnections; half of that for one box. What waits for an answer of clawsupd: package
-// packet. Bodies that are read whole: maxHeld bytes of all boxes, a quarter for one. A
-// connection that moves nothing for two hours, and waits for nobody, is closed.
+// MaxConnections; nobody has more than they leave for others, which for one box
+// alone is half. What waits for an answer of clawsupd: package packet. Bodies that
+// are read whole: maxHeld bytes of all boxes, a quarter for one. Lookups of one box
+// at a time: maxBoxLookups. A connection that moves nothing for two hours, and waits
+// for nobody, is closed.
 //
 // # Limits
 //

@@ -196,11 +196,7 @@ func (x *exchange) readBody() error {
 
 // hold takes room for bytes of a body.
 func (x *exchange) hold(n int64) bool {
-	if !x.box.held.take(n) {
-		return false
-	}
-	if !x.box.outlet.held.take(n) {
-		x.box.held.give(n)
+	if !claim(&x.box.held, &x.box.outlet.held, n) {
 		return false
 	}
 	x.held += n
@@ -209,8 +205,7 @@ func (x *exchange) hold(n int64) bool {
 
 // free gives that room back.
 func (x *exchange) free() {
-	x.box.held.give(x.held)
-	x.box.outlet.held.give(x.held)
+	give(&x.box.held, &x.box.outlet.held, x.held)
 }
 
 // again is a body of which the first part was read already.

@@ -25,8 +25,18 @@ import (
 	"github.com/clawsup/clawsup/supervisor/relay/packet"
 )
 
+// maxBoxLookups bounds the lookups of one box at a time; the next ones wait. Names
+// whose servers don't answer take long, and all boxes share what there is.
+const maxBoxLookups = 8
+
 // lookup asks the host's resolvers. It is for names that somebody allowed.
 func (b *box) lookup(ctx context.Context, name string) ([]netip.Addr, error) {
+	select {
+	case b.looking <- struct{}{}:
+		defer func() { <-b.looking }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	dial := func(ctx context.Context, server int, tcp bool) (net.Conn, error) {
 		file, err := b.outlet.Host.Lookup(ctx, server, tcp)
 		if err != nil {
@@ -134,18 +144,13 @@ type socket struct {
 
 // dial gives a connection of http.Transport's.
 func (b *box) dial(ctx context.Context, x *exchange) (net.Conn, error) {
-	if !b.sockets.take(1) {
-		return nil, errSockets
-	}
-	if !b.outlet.sockets.take(1) {
-		b.sockets.give(1)
+	if !claim(&b.sockets, &b.outlet.sockets, 1) {
 		return nil, errSockets
 	}
 	s := &socket{box: b}
 	free := func() {
 		b.forget(s)
-		b.sockets.give(1)
-		b.outlet.sockets.give(1)
+		give(&b.sockets, &b.outlet.sockets, 1)
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
