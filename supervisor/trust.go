@@ -51,15 +51,19 @@ var trusting = []trust{
 	{"NODE_EXTRA_CA_CERTS", trustAuthority, "Node adds it to its own list"},
 }
 
-// trustDir is where the directory appears in a box: the first of trustDirs
-// that its root has.
+// trustDir is where the directory appears in a box: the first of trustDirs that
+// its root has. The host's own /etc is made for each box, and so is a directory
+// that the host lacks.
 func trustDir(root string) (string, error) {
 	for _, dir := range trustDirs {
-		if info, err := os.Lstat(filepath.Join(root, dir)); err == nil && info.IsDir() {
+		if info, err := os.Lstat(filepath.Join("/", root, dir)); err == nil && info.IsDir() {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("%s is nowhere below %s, and there the box would be told which certificates to trust: make it, empty", trustDirs[0], filepath.Join("/", root))
+	if root == "" {
+		return trustDirs[0], nil
+	}
+	return "", fmt.Errorf("%s is nowhere below %s, and there the box would be told which certificates to trust: make it, empty", trustDirs[0], root)
 }
 
 // MakeTrust makes the directory, which must not exist. roots are the host's
