@@ -127,6 +127,10 @@ func (l *Log) begin(ctx context.Context, r Receipt, hurry bool) (*Pending, error
 	}
 }
 
+// Settled is closed when the entry is durable, or will not be written: Wait returns
+// at once then. It does not hurry, as Wait does.
+func (p *Pending) Settled() <-chan struct{} { return p.done }
+
 // Wait returns the entry's sequence number once it is durable, or the error
 // that kept it from being written. If ctx ends first, its error is
 // returned and the entry may be written still.

@@ -62,6 +62,7 @@ type Broker struct {
 	queue      *queue
 	rates      *rates // of calls
 	outward    *rates // of what is let out of boxes
+	unread     unread // of its receipts
 	calls      *register
 	relay      *relay.Helper
 	egress     *egress.Egress

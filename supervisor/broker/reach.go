@@ -353,15 +353,43 @@ func (r *reach) receipt(effect policy.Effect) (audit.Receipt, facts) {
 	return a, f
 }
 
-// begin writes a receipt without waiting for the disk.
+// begin writes a receipt without waiting for the disk. What became of those before
+// it shows: after one that could not be written it is an error.
 func (r *reach) begin(a audit.Receipt) error {
+	b := r.b
 	if r.call != nil {
-		r.b.noteFirst(r.call)
+		b.noteFirst(r.call)
 	}
-	_, err := r.b.log.Begin(context.Background(), a)
+	p, err := b.log.Begin(context.Background(), a)
+	if err == nil {
+		err = b.unread.next(p)
+	}
 	if err != nil {
-		r.b.logFailed(err)
+		b.logFailed(err)
 	}
+	return err
+}
+
+// unread is a receipt that nobody waits for, of those that are not settled the
+// first: when it is, the next one takes its place.
+type unread struct {
+	mu    sync.Mutex
+	first *audit.Pending // mu; nil: there was none yet
+}
+
+// next says what became of the first, if that is known.
+func (u *unread) next(p *audit.Pending) (err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.first != nil {
+		select {
+		case <-u.first.Settled():
+			_, err = u.first.Wait(context.Background())
+		default:
+			return nil
+		}
+	}
+	u.first = p
 	return err
 }
 

@@ -5,13 +5,17 @@ package broker
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clawsup/clawsup/profiles"
 	"github.com/clawsup/clawsup/supervisor/audit"
+	"github.com/clawsup/clawsup/supervisor/policy"
 	"github.com/clawsup/clawsup/supervisor/relay/packet"
 )
 
@@ -60,6 +64,9 @@ func TestRefusalsAreWritten(t *testing.T) {
 	if r.view.Denied[0].Times != 3 {
 		t.Errorf("%+v", r.view.Denied[0])
 	}
+	if err := h.broker.record(context.Background(), audit.Receipt{Kind: audit.Administration, Requester: "test", Rule: "all before this is written"}); err != nil {
+		t.Fatal(err)
+	}
 	all := h.refusals()
 	if n := len(all); n < maxLines || n > maxLines+10 {
 		t.Errorf("%d receipts of %d refusals", n, flood)
@@ -92,5 +99,42 @@ func TestOutwardIsPaced(t *testing.T) {
 	cancel()
 	if err := <-waited; err == nil { // twenty seconds are not over
 		t.Error("a fourth in a minute did not wait")
+	}
+}
+
+// TestNothingLeavesUnwritten: where the log has no room nothing more is let out,
+// although nobody waits for the receipts of what leaves boxes.
+func TestNothingLeavesUnwritten(t *testing.T) {
+	h := newHost(t, "")
+	dir := h.dir + "/state/audit"
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=512k,mode=0700"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		h.stop()
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	h.start()
+	r := reachOfNobody(t, h, "claw")
+	q := packet.Query{Through: packet.TCP, Host: "a.example", Port: 443}
+	no := func(_, reason, _ string) packet.Verdict { return packet.Verdict{Reason: reason} }
+	r.rules = func() []policy.Rule { return nil }
+	allowed := 0
+	for range 20_000 {
+		if v := r.allow(&q, "a rule", "", "", no); !v.Allow {
+			break
+		}
+		allowed++
+	}
+	if allowed > 5000 { // as many as fit, and what was under way
+		t.Errorf("%d were let out", allowed)
+	}
+	if err := h.broker.open(); err == nil {
+		t.Error("calls begin as if nothing were wrong")
 	}
 }
