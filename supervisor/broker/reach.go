@@ -177,9 +177,10 @@ func (r *reach) equip(variables map[string]string) (err error) {
 	return err
 }
 
-// authorityLife is how long certificates for one box are good. Its key is
-// nowhere but in memory here and in clawsup-egress; an agent's, see outfit.
-const authorityLife = 30 * 24 * time.Hour
+// authorityLife is how long an authority is good: longer than an agent runs. It
+// ends with its box, whom nobody else trusts it for; its key is nowhere but in
+// memory here and in clawsup-egress, and an agent's where agentway.go says.
+const authorityLife = 10 * 365 * 24 * time.Hour
 
 func (r *reach) trustDir() string {
 	if r.call != nil {
