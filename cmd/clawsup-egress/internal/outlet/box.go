@@ -68,7 +68,7 @@ func newBox(o *Outlet, id int, p packet.Box, listener *os.File) (*box, error) {
 		bytes:       meter{most: [2]int64{out: p.Sent, in: p.Received}},
 		connections: allowance{most: connections}, sockets: allowance{most: share}, held: allowance{most: maxHeld / 4},
 		looking: make(chan struct{}, maxBoxLookups),
-		open: map[io.Closer]bool{l: true}, ways: map[string]*http.Transport{},
+		open:    map[io.Closer]bool{l: true}, ways: map[string]*http.Transport{},
 	}
 	b.context, b.cancel = context.WithCancel(context.Background())
 	b.names.Table = names.NewTable()
