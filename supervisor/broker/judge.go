@@ -349,10 +349,17 @@ func addressText(list []netip.Addr) string {
 // answered is what people said.
 type answered struct {
 	no, rule, ticket, grant string // no: why not; empty: a yes
+	denied                  bool   // by a person
+}
+
+// asking is a question that is at people, or was.
+type asking struct {
+	over chan struct{} // closed when it is
+	said answered      // before that, and then set
 }
 
 // ask puts a query to people, of which wish asked is the gravest that takes them, and has it wait.
-func (r *reach) ask(ctx context.Context, q *packet.Query, list []wish, asked int) answered {
+func (r *reach) ask(ctx context.Context, q *packet.Query, list []wish, asked int) (said answered) {
 	b := r.b
 	w := list[asked]
 	if r.person.headless() {
@@ -361,11 +368,14 @@ func (r *reach) ask(ctx context.Context, q *packet.Query, list []wish, asked int
 		}
 		return answered{rule: w.verdict.Rule, no: "a person would have been asked, and this call asks nobody; " + w.verdict.Rule}
 	}
-	leave, err := r.turn(ctx, w.subject.Effect.String()+" "+w.subject.Target)
-	if err != nil {
+	leave, before, err := r.turn(ctx, w.subject.Effect.String()+" "+w.subject.Target)
+	switch {
+	case err != nil:
 		return answered{rule: w.verdict.Rule, no: err.Error()}
+	case before.denied: // whoever said no is not asked the same once more for each that wanted it too
+		return before
 	}
-	defer leave()
+	defer func() { leave(said) }()
 	// The answer to who was before may be a grant that is for this one too, or for a part of it.
 	asked = -1
 	for i := range list {
@@ -413,7 +423,7 @@ func (r *reach) ask(ctx context.Context, q *packet.Query, list []wish, asked int
 	case err != nil:
 		return answered{rule: w.verdict.Rule, ticket: ticket, no: err.Error()}
 	case outcome.State != approval.Allowed:
-		return answered{rule: "ticket " + ticket + ": " + string(outcome.State), ticket: ticket,
+		return answered{rule: "ticket " + ticket + ": " + string(outcome.State), ticket: ticket, denied: outcome.State == approval.Denied,
 			no: cmp.Or(outcome.Reason, "ticket "+ticket+" is "+string(outcome.State)+", and no reason was given")}
 	}
 	if err := b.open(); err != nil { // a lockdown, or a log that failed, while they thought
@@ -427,8 +437,9 @@ func (r *reach) ask(ctx context.Context, q *packet.Query, list []wish, asked int
 	return answered{rule: "ticket " + ticket + ": " + given(outcome.Answers), ticket: ticket, grant: outcome.Grant}
 }
 
-// turn waits until no other question about the same is at people.
-func (r *reach) turn(ctx context.Context, what string) (leave func(), err error) {
+// turn waits until no other question about the same is at people, and gives what
+// was said to the last one that it waited for.
+func (r *reach) turn(ctx context.Context, what string) (leave func(answered), before answered, err error) {
 	for {
 		r.mu.Lock()
 		other := r.asking[what]
@@ -437,28 +448,32 @@ func (r *reach) turn(ctx context.Context, what string) (leave func(), err error)
 		}
 		r.mu.Unlock()
 		select {
-		case <-other:
+		case <-other.over:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("whoever wanted it has gone")
+			return nil, before, fmt.Errorf("whoever wanted it has gone")
+		}
+		if before = other.said; before.denied {
+			return nil, before, nil
 		}
 	}
 	defer r.mu.Unlock()
 	if r.questions >= maxQuestions {
-		return nil, fmt.Errorf("%d questions of this box wait for people already", maxQuestions)
+		return nil, before, fmt.Errorf("%d questions of this box wait for people already", maxQuestions)
 	}
-	mine := make(chan struct{})
+	mine := &asking{over: make(chan struct{})}
 	if r.asking == nil {
-		r.asking = map[string]chan struct{}{}
+		r.asking = map[string]*asking{}
 	}
 	r.asking[what] = mine
 	r.questions++
-	return func() {
+	return func(said answered) {
 		r.mu.Lock()
 		delete(r.asking, what)
 		r.questions--
 		r.mu.Unlock()
-		close(mine)
-	}, nil
+		mine.said = said
+		close(mine.over)
+	}, before, nil
 }
 
 // question is what people are asked about a query.

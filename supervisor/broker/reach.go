@@ -53,14 +53,14 @@ type reach struct {
 	fields []string                 // that box looks at
 
 	mu        sync.Mutex
-	held      map[string]string        // mu; placeholders by secret
-	tokens    map[string]string        // mu; of held, those that were captured: from which secret
-	asking    map[string]chan struct{} // mu; one question at a time about one thing; closed when it is over
-	questions int                      // mu; at people
-	heard     bool                     // mu; something of a stranger's came in
-	view      api.Reached              // mu
-	lines     bucket                   // mu; receipts of refusals
-	skipped   int                      // mu; refusals without one, since the last that has one
+	held      map[string]string  // mu; placeholders by secret
+	tokens    map[string]string  // mu; of held, those that were captured: from which secret
+	asking    map[string]*asking // mu; one question at a time about one thing
+	questions int                // mu; at people
+	heard     bool               // mu; something of a stranger's came in
+	view      api.Reached        // mu
+	lines     bucket             // mu; receipts of refusals
+	skipped   int                // mu; refusals without one, since the last that has one
 }
 
 // persona is how a box's owner appears in tickets.

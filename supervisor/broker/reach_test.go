@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -137,4 +138,54 @@ func TestNothingLeavesUnwritten(t *testing.T) {
 	if err := h.broker.open(); err == nil {
 		t.Error("calls begin as if nothing were wrong")
 	}
+}
+
+// TestDeniedOnce: who said no is not asked the same again for everybody who waited
+// meanwhile; who comes later is asked about.
+func TestDeniedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &reach{}
+		const what = "net.request POST https://api.example:443/"
+		leave, before, err := r.turn(t.Context(), what)
+		if err != nil || before.denied {
+			t.Fatalf("%+v %v", before, err)
+		}
+		const others = 5
+		got := make(chan answered, others)
+		for range others {
+			go func() {
+				leave, before, err := r.turn(t.Context(), what)
+				if err != nil {
+					t.Error(err)
+				}
+				if leave != nil {
+					leave(answered{})
+				}
+				got <- before
+			}()
+		}
+		synctest.Wait()
+		leave(answered{no: "never", ticket: "t-1", denied: true})
+		for range others {
+			if a := <-got; !a.denied || a.ticket != "t-1" || a.no != "never" {
+				t.Errorf("%+v", a)
+			}
+		}
+		leave, before, err = r.turn(t.Context(), what)
+		if err != nil || before.denied || leave == nil {
+			t.Errorf("later: %+v %v", before, err)
+		}
+		// After a yes, or no answer, the next is asked about.
+		next := make(chan answered, 1)
+		go func() {
+			leave, before, _ := r.turn(t.Context(), what)
+			leave(answered{})
+			next <- before
+		}()
+		synctest.Wait()
+		leave(answered{ticket: "t-2"})
+		if a := <-next; a.denied {
+			t.Errorf("%+v", a)
+		}
+	})
 }
