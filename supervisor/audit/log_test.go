@@ -336,7 +336,7 @@ func TestReceiptsThatAreRefused(t *testing.T) {
 	}
 	for name, r := range map[string]Receipt{
 		"no kind":      {},
-		"unknown kind": {Kind: Generation + 1},
+		"unknown kind": {Kind: Kind(len(kinds))},
 		"own rule":     {Kind: Administration, Rule: "audit.repair"},
 		"long field":   {Kind: Agent, Status: long(MaxField + 1)},
 		"no UTF-8":     {Kind: Agent, Status: "\xff"},
