@@ -112,7 +112,7 @@ func (b *beyond) url(scheme, name, path string) string {
 
 // config is what a site needs to know of it.
 func (b *beyond) config() string {
-	text := fmt.Sprintf("[network]\nroots = %q\n[network.hosts]\n", b.roots)
+	text := fmt.Sprintf("[network]\nrate = 1048576\nroots = %q\n[network.hosts]\n", b.roots)
 	for _, name := range []string{nameBytes, nameSealed, nameWeb, nameAsked} {
 		text += fmt.Sprintf("%q = \"127.0.0.1\"\n", name)
 	}

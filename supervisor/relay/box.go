@@ -65,7 +65,7 @@ func (h *Helper) start(ctx context.Context, socket *os.File) (*runtime.Service, 
 	if err != nil {
 		return nil, err
 	}
-	filter = refusing(filter, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN)
+	filter = refusing(filter, refused...)
 	var open unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &open); err != nil {
 		return nil, err

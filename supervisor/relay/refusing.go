@@ -9,6 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// refused are the system calls that the helper has no use for, and that a socket
+// of the host's network would answer: where it leads, and what the host's
+// interfaces and addresses are (netdevice(7)).
+var refused = []uint32{unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_IOCTL}
+
 // refusing puts in front of a compiled filter (an array of struct sock_filter,
 // linux/filter.h) that some system calls fail with EPERM.
 //

@@ -45,7 +45,7 @@ func TestRefusing(t *testing.T) {
 			if err = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 				return
 			}
-			if err = load.Load(refusing(filter.Bytes(), unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN)); err != nil {
+			if err = load.Load(refusing(filter.Bytes(), refused...)); err != nil {
 				return
 			}
 			fd := int(peer.Fd())
@@ -55,6 +55,7 @@ func TestRefusing(t *testing.T) {
 				{"connect", unix.Connect(fd, elsewhere)},
 				{"bind", unix.Bind(fd, &unix.SockaddrInet4{})},
 				{"listen", unix.Listen(fd, 1)},
+				{"list the interfaces", interfaces(fd)},
 				{"open on the way", unix.Sendto(fd, []byte("x"), unix.MSG_FASTOPEN, elsewhere)},
 			}
 			err = unix.Sendto(fd, []byte("x"), unix.MSG_NOSIGNAL, nil) // what it is for goes on
@@ -90,6 +91,19 @@ func rawConnect(fd int, address []byte) error {
 	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&address[0])), uintptr(len(address)))
 	if errno != 0 {
 		return errno
+	}
+	return nil
+}
+
+// interfaces asks for those of the network that a socket is of (netdevice(7)).
+func interfaces(fd int) error {
+	var list struct {
+		length int32
+		_      [4]byte
+		at     uintptr
+	}
+	if _, _, number := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCGIFCONF, uintptr(unsafe.Pointer(&list))); number != 0 {
+		return number
 	}
 	return nil
 }
