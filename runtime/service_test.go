@@ -767,13 +767,13 @@ func TestGarbageOnTheControlSocket(t *testing.T) {
 // TestServiceFromAllSides: every method at once, and then the end.
 func TestServiceFromAllSides(t *testing.T) {
 	h := testHost(t)
-	v := serve(t, h, serviceSpec(t, h), serviceCall("sh", "-c", "trap : USR1; while :; do sleep 0.001; done"), openLog(t, 1<<16))
+	v := serve(t, h, serviceSpec(t, h), serviceCall("sh", "-c", "while :; do sleep 0.001; done"), openLog(t, 1<<16))
 	ctx := context.Background()
 	var callers sync.WaitGroup
 	for _, f := range []func(){
 		func() { _ = v.Freeze(ctx) },
 		func() { _ = v.Thaw(ctx) },
-		func() { _ = v.Signal(unix.SIGUSR1) },
+		func() { _ = v.Signal(unix.SIGWINCH) },
 		func() { _, _ = v.Stats() },
 		func() { _ = v.InNetwork(func() error { return nil }) },
 		func() { _ = v.Files() },
