@@ -27,7 +27,7 @@ var credentialWords = set(
 )
 
 // credentialPairs are two such words, one behind the other.
-var credentialPairs = set("api_key", "access_key", "auth_key", "account_key", "subscription_key", "secret_key", "private_key", "session_key", "application_key", "license_key")
+var credentialPairs = set("api_key", "access_key", "auth_key", "account_key", "subscription_key", "secret_key", "private_key", "session_key", "application_key", "app_key", "consumer_key", "license_key")
 
 // harmless are names that have such words and open nothing.
 var harmless = set(
@@ -48,8 +48,17 @@ var credentialFields = set(
 	"x_goog_credential", "x_goog_signature", "x_oss_signature", "x_oss_credential", "ossaccesskeyid", "x_cos_security_token",
 )
 
-// credentialEndings are what names of such fields end with.
-var credentialEndings = []string{"access_token", "api_key", "auth_token", "_secret", "_password", "_signature", "_credential", "security_token", "_jwt", "private_key", "secret_key", "access_key"}
+// credentialEndings are what names of such fields end with; underscores are as
+// well left out, as in sessionKey.
+var credentialEndings = endings("access_token", "auth_token", "bot_token", "user_token", "feed_token", "rss_token", "security_token",
+	"_secret", "_password", "_signature", "_credential", "_jwt")
+
+func endings(more ...string) []string {
+	for pair := range credentialPairs {
+		more = append(more, pair, strings.ReplaceAll(pair, "_", ""))
+	}
+	return more
+}
 
 func set(names ...string) map[string]bool {
 	m := make(map[string]bool, len(names))
