@@ -33,6 +33,9 @@ func (p *program) secretImport(f *secretFlags, words []string) error {
 		defer file.Close()
 		in = file
 	}
+	if err := keepUnseen(); err != nil {
+		return err
+	}
 	text, err := io.ReadAll(io.LimitReader(in, dotenv.MaxText+1))
 	if err != nil {
 		return err

@@ -20,9 +20,8 @@ import (
 // that is what standard input is, else standard input to its end. A newline at its
 // end is none of it.
 func (p *program) readValue(name string) ([]byte, error) {
-	// While it is here, nobody looks into this process, and no fault leaves a dump.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("prctl: %w", err)
+	if err := keepUnseen(); err != nil {
+		return nil, err
 	}
 	value, err := p.typedOrPiped(name)
 	if err == nil {
@@ -35,6 +34,15 @@ func (p *program) readValue(name string) ([]byte, error) {
 	return value, nil
 }
 
+// keepUnseen is for a process that is about to hold values: nobody else looks
+// into it then, and no fault leaves a dump.
+func keepUnseen() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("prctl: %w", err)
+	}
+	return nil
+}
+
 func (p *program) typedOrPiped(name string) ([]byte, error) {
 	if !stdio.IsTerminal(p.stdin) {
 		value, err := io.ReadAll(io.LimitReader(p.stdin, secrets.MaxValue+3))
@@ -45,7 +53,7 @@ func (p *program) typedOrPiped(name string) ([]byte, error) {
 		return nil, err
 	}
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTSTP)
 	defer signal.Stop(signals)
 	first, err := p.typed("Value of "+name+": ", signals)
 	var again []byte
@@ -109,6 +117,10 @@ func (p *program) typed(prompt string, signals <-chan os.Signal) ([]byte, error)
 	}
 }
 
+// longestLine is how much of a line a terminal keeps, with its end; what is more
+// is dropped without a word (termios(3), canonical mode).
+const longestLine = 4096
+
 // unseen reads a line of the terminal, which the kernel gives whole.
 func (p *program) unseen() ([]byte, error) {
 	text := make([]byte, secrets.MaxValue+3)
@@ -124,7 +136,12 @@ func (p *program) unseen() ([]byte, error) {
 			clear(text)
 			return nil, err
 		}
-		if n += got; n == len(text) || text[n-1] == '\n' {
+		n += got
+		if n >= longestLine {
+			clear(text)
+			return nil, fmt.Errorf("a terminal takes %d bytes of a line and no more: give a value this long on standard input", longestLine-1)
+		}
+		if text[n-1] == '\n' {
 			return withoutNewline(text[:n]), nil
 		}
 	}

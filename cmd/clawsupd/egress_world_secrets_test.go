@@ -15,6 +15,7 @@ import (
 
 	"github.com/clawsup/clawsup/cmd/clawsupd/internal/world"
 	"github.com/clawsup/clawsup/supervisor/api"
+	"github.com/clawsup/clawsup/supervisor/approval"
 	"github.com/clawsup/clawsup/supervisor/relay/packet"
 	"github.com/clawsup/clawsup/supervisor/secrets"
 )
@@ -341,5 +342,56 @@ func TestSecretThatIsAskedFor(t *testing.T) {
 	}
 	if got := o.run(t, "careful", "echo ran"); got.ok() || got.out != "" {
 		t.Errorf("a call without its secret: %v", got)
+	}
+}
+
+// TestPrivateSecret: what was read with a secret that is private makes the
+// session private, and with a stranger's words in it as well the next request
+// takes a person, whatever a rule allows.
+func TestPrivateSecret(t *testing.T) {
+	o := newKeeper(t)
+	admin := o.connect("admin")
+	for _, s := range []api.NewSecret{
+		{Name: "diary", Value: []byte("diary-value-0123456789"), Hosts: []string{"git.test:443"}, Places: []packet.Place{{Kind: packet.Header, Name: "Authorization"}}},
+		{Name: "board", Value: []byte("board-value-0123456789"), Hosts: []string{"moved.test:443"}, Public: true, Places: []packet.Place{{Kind: packet.Header, Name: "Authorization"}}},
+	} {
+		if _, err := try[secrets.Secret](admin, api.SecretSet, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, host := range map[string]string{"diary": "git.test", "board": "moved.test"} {
+		// No file of the host is in it, which would be private too.
+		o.write("profiles/"+name+".toml", fmt.Sprintf("extends = \"web\"\n[workspace]\nmode = \"none\"\n[network]\ndefault = \"deny\"\n%s[secrets]\nKEY = %q\n", rule(host, "allow"), name))
+	}
+	if _, err := try[api.Daemon](admin, api.Reload, api.Nothing{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, private := range map[string]bool{"diary": true, "board": false} {
+		o.session = name
+		host := map[string]string{"diary": "git.test", "board": "moved.test"}[name]
+		o.run(t, name, "curl -sS -o /dev/null -H \"Authorization: Bearer $KEY\" https://"+host+"/")
+		list, err := try[[]api.Session](admin, api.SessionList, api.Nothing{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range list {
+			if s.Name != name {
+				continue
+			}
+			got := slices.ContainsFunc(s.Labels, func(l api.Label) bool { return l.Label == "private" && l.Why == "it used the secret "+name })
+			if got != private || private && !slices.ContainsFunc(s.Labels, func(l api.Label) bool { return l.Label == "untrusted" }) {
+				t.Errorf("after the use of %s the session has %+v", name, s.Labels)
+			}
+		}
+		again := o.submit(t, name, "curl -sS -o /dev/null https://"+host+"/")
+		if private {
+			k := o.ticket(t, again.id)
+			if _, err := try[api.Answered](o.people, api.TicketAnswer, approval.Answer{Ticket: k.ID, Revision: k.Revision, Verdict: approval.Deny}); err != nil {
+				t.Error(err)
+			}
+		}
+		if w := again.end(); (w.Ticket != "") != private {
+			t.Errorf("the second call of session %s: %v", name, w)
+		}
 	}
 }

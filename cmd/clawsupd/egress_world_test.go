@@ -241,13 +241,17 @@ func (g *going) end() went {
 func (g *going) said(text string) {
 	g.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); {
+		v, err := try[api.Call](g.o.caller, api.CallShow, api.CallRef{Call: g.id}) // before the look: what has ended writes no more
+		if err != nil {
+			g.t.Fatal(err)
+		}
 		if b, err := os.ReadFile(g.out.Name()); err != nil {
 			g.t.Fatal(err)
 		} else if bytes.Contains(b, []byte(text)) {
 			return
 		}
-		if v, err := try[api.Call](g.o.caller, api.CallShow, api.CallRef{Call: g.id}); err != nil || v.State == api.Ended {
-			g.t.Fatalf("it ended before it said %q: %v, %v", text, err, g.end())
+		if v.State == api.Ended {
+			g.t.Fatalf("it ended before it said %q: %v", text, g.end())
 		}
 	}
 	v, err := try[api.Call](g.o.caller, api.CallShow, api.CallRef{Call: g.id})

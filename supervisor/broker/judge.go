@@ -202,6 +202,9 @@ func (r *reach) allow(q *packet.Query, rule, ticket, grant string, no func(rule,
 			v.Addresses = []netip.Addr{addr}
 		}
 	}
+	if err := r.private(q.Uses); err != nil {
+		return no("clawsupd", "the session's label can't be written: "+err.Error(), ticket)
+	}
 	for _, u := range q.Uses {
 		value, err := r.b.vault.store.Value(u.Secret)
 		if err != nil {
@@ -227,6 +230,27 @@ func (r *reach) listened(host string) error {
 		return nil
 	}
 	return r.b.sessions.Mark(r.person.session, "", session.Untrusted, r.id, "it heard from "+host)
+}
+
+// private notes that what comes back for a secret that is private, is: whoever
+// gets the call's output has it then. An agent's own box uses what its operator
+// gave it to live by, and that says nothing of what it has read.
+func (r *reach) private(uses []packet.Use) error {
+	if r.call == nil {
+		return nil
+	}
+	for _, u := range uses {
+		if s, err := r.b.vault.store.Show(u.Secret); err != nil || !s.Private {
+			continue
+		}
+		r.call.mu.Lock()
+		r.call.secret = true
+		r.call.mu.Unlock()
+		if err := r.b.markPrivate(r.call, "it used the secret "+u.Secret); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // capturedFrom gives the secret whose binding had a token captured for this very
