@@ -22,6 +22,11 @@
 //	ask.go           people's answer, where policy asks
 //	spool.go       what it reads and writes, as far as that passes here
 //	receipt.go     what is written down about it, before and after
+//	reach.go       what its box reaches, where its profile lets it, while it runs:
+//	judge.go         policy's answer to each thing that is to leave (wish.go, query.go)
+//	held.go          people's answer, for which it waits
+//	refusal.go       what was not let out
+//	agentway.go    the same for an agent's own box
 //	register.go    which calls there are and were
 //	answer.go      what people say to a ticket
 //	lockdown.go    the end of everything
