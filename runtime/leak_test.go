@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,8 +81,7 @@ func boxProcesses(group string) []string {
 		dir := filepath.Dir(file)
 		groups, _ := os.ReadFile(file)
 		cmdline, _ := os.ReadFile(dir + "/cmdline")
-		status, _ := os.ReadFile(dir + "/status")
-		if len(status) == 0 || strings.Contains(string(status), "\nState:\tZ") {
+		if stat, _ := os.ReadFile(dir + "/stat"); dying(string(stat)) {
 			continue
 		}
 		inside := false
@@ -94,6 +94,19 @@ func boxProcesses(group string) []string {
 		}
 	}
 	return found
+}
+
+// dying says, by its /proc/PID/stat (proc_pid_stat(5)), whether a process runs
+// nothing any more: it is a zombie, or on its way to be one, which its control
+// group doesn't count either.
+func dying(stat string) bool {
+	const exiting = 0x4 // PF_EXITING of include/linux/sched.h
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 7 {
+		return true // it is gone
+	}
+	flags, err := strconv.ParseUint(fields[6], 10, 64)
+	return fields[0] == "Z" || err == nil && flags&exiting != 0
 }
 
 func (i inventory) same(t *testing.T, then inventory) {
