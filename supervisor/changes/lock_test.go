@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -115,11 +116,11 @@ func TestWaiters(t *testing.T) {
 	if n := descriptors(t); n != before {
 		t.Errorf("%d descriptors, %d before", n, before)
 	}
-	for range 1000 {
+	for range 10_000 {
 		if runtime.NumGoroutine() <= threads {
 			break
 		}
-		runtime.Gosched()
+		time.Sleep(time.Millisecond) // there is no event for a goroutine's end
 	}
 	if n := runtime.NumGoroutine(); n > threads {
 		t.Errorf("%d goroutines, %d before", n, threads)
