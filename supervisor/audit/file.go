@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/supervisor/record"
 )
 
 const (
@@ -79,7 +81,7 @@ func checkOwn(fd int, name string, kind uint32) error {
 func openDir(path string) (*os.File, error) {
 	switch err := os.Mkdir(path, 0o700); {
 	case err == nil:
-		if err := syncDir(filepath.Dir(path)); err != nil {
+		if err := record.SyncDir(filepath.Dir(path)); err != nil {
 			return nil, err
 		}
 	case !os.IsExist(err):
@@ -99,14 +101,4 @@ func openDir(path string) (*os.File, error) {
 		return nil, fmt.Errorf("lock the log of receipts %q (is another supervisor writing it?): %w", path, err)
 	}
 	return dir, nil
-}
-
-// syncDir makes names made, changed or removed in a folder durable.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }

@@ -10,11 +10,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clawsup/clawsup/supervisor/record"
 )
 
 // LoadKey reads the signing key from the file at path: its seed, 32 bytes, in
@@ -48,27 +48,11 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
-// makeKey puts a whole key in place by a link, which fails where there is one.
+// makeKey makes one where there is none.
 func makeKey(path string) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".key-") // O_EXCL, 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
 	seed := make([]byte, ed25519.SeedSize)
 	rand.Read(seed) // never fails, as its documentation says
-	if _, err := f.Write(seed); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return record.Create(path, seed)
 }
 
 const publicPrefix = "ed25519:"

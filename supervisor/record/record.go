@@ -6,6 +6,7 @@
 //	err := record.Write(dir+"/session.json", s)     // durable when it returns
 //	err := record.Read(dir+"/session.json", &s)
 //	err := record.Remove(dir+"/session.json")
+//	err := record.Create(dir+"/key", bytes)         // no object: what is made once
 //
 // Write makes a new file beside it, syncs that, renames it into place and
 // syncs the directory (rename(2), fsync(2)). What it leaves when it is killed
@@ -65,6 +66,29 @@ func Write(file string, v any) (err error) {
 		return err
 	}
 	if err := os.Rename(f.Name(), file); err != nil {
+		return err
+	}
+	return SyncDir(dir)
+}
+
+// Create puts content into a file that is not there yet, durably, and for root
+// alone to read. Where there is one the error is fs.ErrExist: of several that
+// make it at once, one does.
+func Create(file string, content []byte) error {
+	dir := filepath.Dir(file)
+	f, err := os.CreateTemp(dir, unfinished) // O_EXCL, 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := f.Write(content); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), file); err != nil {
 		return err
 	}
 	return SyncDir(dir)

@@ -115,3 +115,25 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Create makes a file once: a second time it is an error, and nothing changes.
+func TestCreate(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "key")
+	if err := Create(file, []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Create(file, []byte("second")); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a second time: %v", err)
+	}
+	content, err := os.ReadFile(file)
+	if err != nil || string(content) != "first" {
+		t.Errorf("%q, %v", content, err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}

@@ -68,27 +68,11 @@ func readKey(file string) (*age.X25519Identity, error) {
 	return nil, fmt.Errorf("the key of the secrets %s is not one X25519 identity as age-keygen writes it", file)
 }
 
-// makeKey puts a whole key in place by a link, which fails where there is one.
+// makeKey makes one where there is none.
 func makeKey(file string) error {
 	key, err := age.GenerateX25519Identity()
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(file)
-	f, err := os.CreateTemp(dir, ".key-") // O_EXCL, 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err := f.WriteString(key.String() + "\n"); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), file); err != nil {
-		return err
-	}
-	return record.SyncDir(dir)
+	return record.Create(file, []byte(key.String()+"\n"))
 }
