@@ -162,7 +162,7 @@ func Open(ctx context.Context, o Options) (_ *Broker, err error) {
 		return nil, err
 	}
 	if b.relay, err = relay.Open(relay.Options{
-		Supervisor: b.supervisor, Dir: filepath.Join(c.RunDir, "egress"), Roots: []string{c.Network.Bundle()},
+		Supervisor: b.supervisor, Dir: filepath.Join(c.RunDir, "egress"),
 		Report: func(err error) { logrus.WithError(err).Warn("clawsup-egress is started again") },
 	}); err != nil {
 		return nil, err

@@ -24,24 +24,13 @@ const logMax = 16 << 10
 // roots is where the certificates that it trusts stand in its box.
 const roots = "/roots.pem"
 
-// bundles are where distributions have those of the host: Debian, Fedora, openSUSE, Alpine.
-var bundles = []string{
-	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-	"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
-}
-
 // binds are the files that the helper has: itself, and the certificates that it
 // trusts, where there are any. Without them it verifies no server.
 func (h *Helper) binds() []rootfs.Bind {
-	binds := []rootfs.Bind{{Source: h.options.Supervisor.Config.Egress, Target: program}}
-	from := h.options.Roots
-	if len(from) == 0 {
-		from = bundles
-	}
-	for _, name := range from {
-		if file, err := filepath.EvalSymlinks(name); err == nil {
-			return append(binds, rootfs.Bind{Source: file, Target: roots})
-		}
+	c := &h.options.Supervisor.Config
+	binds := []rootfs.Bind{{Source: c.Egress, Target: program}}
+	if file, err := filepath.EvalSymlinks(c.Network.Bundle()); err == nil {
+		binds = append(binds, rootfs.Bind{Source: file, Target: roots})
 	}
 	return binds
 }

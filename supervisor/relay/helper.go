@@ -24,7 +24,6 @@ import (
 type Options struct {
 	Supervisor *supervisor.Supervisor // in whose boxes it runs, and whose Config.Egress it is
 	Dir        string                 // of root's own: what it writes to its standard streams
-	Roots      []string               // files of the certificates that it trusts, the first that there is; empty: those of the distributions
 	Report     func(error)            // is told why it ended, each time; may be nil
 }
 
