@@ -41,20 +41,26 @@ func confirm(t *approval.Ticket, of *api.ChangesEntries, question string) error 
 	if _, err := io.WriteString(tty, text); err != nil {
 		return err
 	}
+	return typedYes(tty, fmt.Sprintf("Type yes, the whole word, to %s. Anything else changes nothing: ", visible.Line(question)), "nothing was answered")
+}
+
+// typedYes asks for the word yes, typed after it was asked for. Its nil means
+// yes; any other error says what came of it.
+func typedYes(tty *os.File, prompt, otherwise string) error {
 	// What was typed before it could be read is no answer to it.
 	if err := dropInput(tty); err != nil {
 		return fmt.Errorf("the terminal's input could not be emptied: %w", err)
 	}
-	if _, err := fmt.Fprintf(tty, "Type yes, the whole word, to %s. Anything else changes nothing: ", visible.Line(question)); err != nil {
+	if _, err := io.WriteString(tty, prompt); err != nil {
 		return err
 	}
 	typed, err := bufio.NewReader(io.LimitReader(tty, 4096)).ReadString('\n')
 	switch {
 	case err != nil:
 		fmt.Fprintln(tty)
-		return errors.New("the terminal's input ended without an answer; nothing was answered")
+		return fmt.Errorf("the terminal's input ended without an answer; %s", otherwise)
 	case typed != "yes\n":
-		return errors.New("the answer was not yes; nothing was answered")
+		return fmt.Errorf("the answer was not yes; %s", otherwise)
 	}
 	return nil
 }

@@ -3,10 +3,8 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -116,22 +114,7 @@ func agreed(about, to string) error {
 		return errors.New("there is no terminal to ask on; add --yes")
 	}
 	defer tty.Close()
-	// What was typed before it could be read is no answer to it.
-	if err := dropInput(tty); err != nil {
-		return fmt.Errorf("the terminal's input could not be emptied: %w", err)
-	}
-	if _, err := fmt.Fprintf(tty, "%s\nType yes, the whole word, to %s: ", visible.Line(about), to); err != nil {
-		return err
-	}
-	typed, err := bufio.NewReader(io.LimitReader(tty, 4096)).ReadString('\n')
-	switch {
-	case err != nil:
-		fmt.Fprintln(tty)
-		return errors.New("the terminal's input ended without an answer; nothing was changed")
-	case typed != "yes\n":
-		return errors.New("the answer was not yes; nothing was changed")
-	}
-	return nil
+	return typedYes(tty, fmt.Sprintf("%s\nType yes, the whole word, to %s: ", visible.Line(about), to), "nothing was changed")
 }
 
 func placesText(s *secrets.Secret) string {
