@@ -103,7 +103,7 @@ func environment(c *supervisor.AgentConfig, e *profiles.Environment, environ []s
 func (p *plan) layers(c *supervisor.AgentConfig, profile *profiles.Profile, host layer.Host, lower layer.Set) error {
 	wish := layer.All.Without(layer.RootIDMap) // it is its own user on the host
 	if profile.Network.Loopback {
-		wish = wish.Without(layer.LandlockTCP, layer.LandlockUDP)
+		wish = layer.LedNetwork(wish)
 	}
 	if c.Network == supervisor.AgentNetworkEgress {
 		if profile.Network.Mode != profiles.NetworkEgress {
@@ -111,7 +111,6 @@ func (p *plan) layers(c *supervisor.AgentConfig, profile *profiles.Profile, host
 		}
 		wish = layer.LedNetwork(wish)
 		p.spec.Network = runtime.NetworkEgress
-		p.groups = append(p.groups, string(seccomp.Loopback))
 	}
 	if c.Network == supervisor.AgentNetworkHost {
 		wish = layer.HostNetwork(wish)

@@ -196,11 +196,12 @@ func (r *reach) facts(q *packet.Query) []approval.Fact {
 	default:
 		add("connection", visible.Text(at)+", bytes that are not looked at")
 	}
+	pinned := r.b.generation.Load().Config.Network.Hosts[q.Host]
 	switch {
 	case len(q.Addresses) > 0:
 		add("address", addressText(q.Addresses))
-	case r.b.generation.Load().Config.Network.Hosts[q.Host] != "":
-		add("address", r.b.generation.Load().Config.Network.Hosts[q.Host]+", by the configuration")
+	case pinned != "":
+		add("address", pinned+", by the configuration")
 	case !literal(q.Host):
 		add("address", "looked up after a yes: the name itself would be sent to a stranger's server")
 	}
